@@ -1,0 +1,149 @@
+import { relative } from 'node:path';
+import { type Replayed, replayCase } from '../replay/replay.js';
+import { close, openForReading } from '../shared/store/open.js';
+import { clock, drawChain, type Page, verdict } from './query/draw.js';
+import { explain } from './query/explain.js';
+import { printable } from './query/printable.js';
+import { findChain, readChains, readWhole, type WholeChain } from './query/read.js';
+import { type Format, runSql } from './query/sql.js';
+
+/** Text for people is at most this wide, and as narrow as their terminal. */
+const WIDEST = 100;
+
+const page = (): Page => ({
+  width: Math.min(WIDEST, process.stdout.columns ?? WIDEST),
+  colour: process.stdout.isTTY && process.env['NO_COLOR'] === undefined,
+});
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
+
+export async function replayCommand(folder: string, options: { db: string; json?: boolean }): Promise<void> {
+  const replayed = await replayCase(folder, options.db, {
+    nowUnixNano: BigInt(Date.now()) * 1_000_000n,
+    onProgress: progress(),
+  });
+  const chains = await wholeChains(options.db);
+  if (options.json) print(JSON.stringify(replayDocument(replayed, chains), null, 2));
+  else print(replayText(replayed, chains));
+}
+
+/** A line that is rewritten in place on a terminal; nothing when output is piped. */
+function progress(): (step: 'collect' | 'correlate', done: number, of: number) => void {
+  if (!process.stderr.isTTY) return () => {};
+  return (step, done, of) => {
+    const text = step === 'collect' ? `reading file ${done} of ${of}` : 'looking for causes';
+    process.stderr.write(`\r\x1b[K${text}`);
+    if (step === 'correlate') process.stderr.write('\r\x1b[K');
+  };
+}
+
+async function wholeChains(db: string): Promise<WholeChain[]> {
+  const opened = await openForReading(db, { locked: true });
+  try {
+    const whole: WholeChain[] = [];
+    for (const chain of await readChains(opened.connection)) whole.push(await readWhole(opened.connection, chain));
+    return whole;
+  } finally {
+    close(opened);
+  }
+}
+
+function replayDocument(
+  { case: name, db, collected, ignored, correlated, recorded }: Replayed,
+  chains: readonly WholeChain[],
+) {
+  return {
+    case: name,
+    db,
+    collected,
+    ignored: Object.fromEntries(ignored),
+    findings: correlated.findings.length,
+    recorded,
+    chains,
+  };
+}
+
+function replayText(replayed: Replayed, chains: readonly WholeChain[]): string {
+  const { collected, correlated, db } = replayed;
+  const wide = page();
+  const other = replayed.case === 'storage-avalanche' ? 'decoys' : 'storage-avalanche';
+  const file = db.includes(' ') ? `'${db}'` : db;
+  const first = chains[0]?.chain_id.slice(0, 8);
+  return [
+    `${replayed.case}${replayed.title ? `: ${replayed.title}` : ''}`,
+    evidenceLine(replayed),
+    ...warnings(replayed),
+    `${correlated.findings.length} findings, ${chains.length} ${chains.length === 1 ? 'chain' : 'chains'}.`,
+    '',
+    ...(chains.length === 0
+      ? ['No chain: no finding was shown to have caused another.', '']
+      : chains.flatMap((chain) => [drawChain(chain, wide), ''])),
+    `Written to ${db} (${collected.files} files read). Try next:`,
+    `  npx causeline sql "SELECT started_at, kind, subject, summary FROM findings ORDER BY started_at"${dbFlag(file)}`,
+    first
+      ? `  npx causeline explain ${first}${dbFlag(file)}`
+      : `  npx causeline sql "SELECT * FROM coverage"${dbFlag(file)}`,
+    `  npx causeline replay ${relative(process.cwd(), `replay/cases/${other}`) || '.'} --db ${other}.duckdb`,
+  ].join('\n');
+}
+
+const dbFlag = (file: string): string => (file === './causeline.duckdb' ? '' : ` --db ${file}`);
+
+function evidenceLine({ collected }: Replayed): string {
+  const { read, stored } = collected;
+  const parts = [
+    `${read.cloudtrail} CloudTrail records`,
+    `${read.traces} spans`,
+    `${read.metrics} metric points`,
+    `${read.cloudtrail + read.traces + read.metrics - stored.cloudtrail - stored.traces - stored.metrics} known already`,
+  ];
+  return `Read ${parts.join(', ')}; ${collected.quarantined} quarantined.`;
+}
+
+function warnings({ collected, ignored }: Replayed): string[] {
+  return [
+    ...(collected.conflicts > 0
+      ? [`${collected.conflicts} records have the identity of another with a different body: kept and flagged.`]
+      : []),
+    ...(collected.missedScrapes > 0 ? [`${collected.missedScrapes} scrapes were not answered.`] : []),
+    ...Object.entries(collected.skipped).map(([reason, count]) => `${count} skipped: ${reason}.`),
+    ...[...ignored].map(([reason, count]) => `${count} ${count === 1 ? 'file' : 'files'} left unread: ${reason}.`),
+  ];
+}
+
+export async function chainsCommand(options: { db: string; asOf?: string; json?: boolean }): Promise<void> {
+  const opened = await openForReading(options.db, { locked: true });
+  try {
+    const chains = await readChains(opened.connection, options.asOf);
+    if (options.json) return print(JSON.stringify(chains, null, 2));
+    if (chains.length === 0)
+      return print(
+        options.asOf
+          ? `No chain was known at ${options.asOf}.`
+          : 'No chain: no finding was shown to have caused another.',
+      );
+    const wide = page();
+    for (const chain of chains) {
+      print(
+        `${chain.chain_id.slice(0, 8)}  ${clock(chain.started_at)}  ${verdict(wide, chain.verdict.padEnd(9))}  ${chain.state}  r${chain.revision}`,
+      );
+      print(`          ${printable(chain.title)}`);
+    }
+  } finally {
+    close(opened);
+  }
+}
+
+export async function explainCommand(id: string, options: { db: string }): Promise<void> {
+  const opened = await openForReading(options.db, { locked: true });
+  try {
+    const chain = await findChain(opened.connection, id);
+    print(await explain(opened.connection, chain, page()));
+  } finally {
+    close(opened);
+  }
+}
+
+export async function sqlCommand(query: string, options: { db: string; format: Format }): Promise<void> {
+  await runSql(options.db, query, options.format, process.stdout);
+}

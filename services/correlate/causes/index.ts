@@ -1,0 +1,27 @@
+import type { Cause } from '../cause.js';
+import { fetchFailureStartsRetryStorm } from './fetch-failure-starts-retry-storm.js';
+import { fsyncSlowsApply } from './fsync-slows-apply.js';
+import { growthExhaustsTheQuota } from './growth-exhausts-the-quota.js';
+import { lostLeaderFailsRequests } from './lost-leader-fails-requests.js';
+import { putsGrowTheDatabase } from './puts-grow-the-database.js';
+import { putsGrowTheWal } from './puts-grow-the-wal.js';
+import { putsSlowFsync } from './puts-slow-fsync.js';
+import { quotaRefusesRequests } from './quota-refuses-requests.js';
+import { retryStormRaisesEtcdPuts } from './retry-storm-raises-etcd-puts.js';
+import { slowApplyFailsRequests } from './slow-apply-fails-requests.js';
+import { walSlowsFsync } from './wal-slows-fsync.js';
+
+/** Every causal rule, one line each. Order means nothing. */
+export const causes: readonly Cause[] = [
+  fetchFailureStartsRetryStorm,
+  fsyncSlowsApply,
+  growthExhaustsTheQuota,
+  lostLeaderFailsRequests,
+  putsGrowTheDatabase,
+  putsGrowTheWal,
+  putsSlowFsync,
+  quotaRefusesRequests,
+  retryStormRaisesEtcdPuts,
+  slowApplyFailsRequests,
+  walSlowsFsync,
+];

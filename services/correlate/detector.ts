@@ -1,0 +1,47 @@
+import type { FindingDraft, Kind } from '../../shared/finding.js';
+import type { Input, Item } from './item.js';
+
+/** What was known besides the items themselves. A pure function of the evidence, like everything a detector sees. */
+export interface AsOf {
+  /** The subject in the words of entity keys. */
+  readonly subject: string;
+  /** When evidence of this subject begins: before it, silence means nothing. Microseconds. */
+  readonly coveredFromMicros: number;
+  /** The cluster that an address leads to, as an entity key. */
+  clusterOf(target: string): string;
+}
+
+/**
+ * A fold over one subject's items in the order of event time. `step` may update the state it was given (the engine never uses it again)
+ * and returns the findings that closed; `end` returns those still open where the evidence ends.
+ * A detector never queries, reads a clock, or keeps anything outside its state.
+ */
+export interface Detector<State = unknown> {
+  readonly kind: Kind;
+  /** Raised whenever the same evidence could give another finding: part of the ruleset. */
+  readonly version: number;
+  /** What it finds, in one sentence without a full stop: the catalogue in README is made of these. */
+  readonly meaning: string;
+  /** What the findings' subjects are. */
+  readonly subject: 'etcd' | 'service';
+  readonly inputs: readonly Input[];
+  start(): State;
+  step(state: State, item: Item, asOf: AsOf): FindingDraft[];
+  end(state: State, asOf: AsOf): FindingDraft[];
+  /** At least one that fires and one near miss that must not. */
+  readonly examples: readonly DetectorExample[];
+}
+
+export interface DetectorExample {
+  readonly title: string;
+  readonly given: readonly Item[];
+  readonly fires: boolean;
+  /** For kinds that judge silence before the first item: when evidence began. */
+  readonly coveredFromMicros?: number;
+}
+
+/** Hides the state's type: the engine keeps states of many detectors side by side. */
+export function detector<State>(definition: Detector<State>): Detector {
+  // oxlint-disable-next-line typescript/no-unnecessary-type-assertion -- Detector<State> is no Detector<unknown>: states go in and out
+  return definition as unknown as Detector;
+}

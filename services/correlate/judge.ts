@@ -1,0 +1,246 @@
+import type { Link, Rival, Test, Verdict } from '../../shared/chain.js';
+import { humanMicros, micros } from '../../shared/duration.js';
+import { shared } from '../../shared/entity.js';
+import type { Finding } from '../../shared/finding.js';
+import { groupBy } from '../../shared/group.js';
+import type { Cause, Judgement, Surroundings } from './cause.js';
+
+/** CloudTrail's clock and ours differ by as much; spans of one host are ordered by their own clock. */
+const CLOCK_MICROS = 1_000_000;
+
+/** Confidence is a rank for sorting, not a probability: one figure a verdict, less with a rival. */
+const CONFIDENCE: Readonly<Record<Verdict, number>> = { CONFIRMED: 0.95, LIKELY: 0.7, INCONCLUSIVE: 0.3 };
+const RIVAL_COSTS = 0.1;
+
+/** A pair that a rule judged: linked by some verdict, or refuted. */
+export type Judged = { readonly link: Link } | { readonly refuted: Rival; readonly effectFindingId: string };
+
+/**
+ * Judges every pair of findings that a rule is about: proposes by time, excludes by conflicting keys, asks the rule, adds the tests of order,
+ * deviation and identity, then weighs rivals. Pure; the order of `findings` does not matter.
+ */
+export function judge(findings: readonly Finding[], causes: readonly Cause[], surroundings: Surroundings): Link[] {
+  const byKind = groupBy(findings, (finding) => finding.kind);
+  const judged = causes.flatMap((rule) =>
+    (byKind.get(rule.from) ?? []).flatMap((cause) =>
+      (byKind.get(rule.to) ?? []).flatMap((effect) => judgePair(rule, cause, effect, surroundings) ?? []),
+    ),
+  );
+  return weighRivals(judged, new Map(findings.map((finding) => [finding.id, finding])));
+}
+
+/** What a rule says of one pair; undefined where the pair is none: too far apart in time, or keys that conflict. */
+export function judgePair(
+  rule: Cause,
+  cause: Finding,
+  effect: Finding,
+  surroundings: Surroundings,
+): Judged | undefined {
+  const identity = identityTest(rule, cause, effect);
+  if (cause.id === effect.id || identity.outcome === 'failed') return undefined;
+  if (!near(rule, cause, effect, surroundings)) return undefined;
+  const judgement = rule.explain(cause, effect, surroundings);
+  const order = orderTest(cause, effect, surroundings, judgement.outcome === 'passed' && judgement.inTrace === true);
+  if (judgement.outcome === 'refuted' || order.outcome === 'failed')
+    return {
+      refuted: rival(rule, cause, 'REFUTED', judgement.outcome === 'refuted' ? judgement.says : order.says),
+      effectFindingId: effect.id,
+    };
+  const tests: Test[] = [
+    mechanismTest(judgement),
+    deviationTest(cause, effect),
+    order,
+    judgement.inTrace ? inTrace(identity) : identity,
+  ];
+  const verdict = verdictOf(tests);
+  return {
+    link: {
+      rule: rule.rule,
+      causeFindingId: cause.id,
+      effectFindingId: effect.id,
+      causeKind: cause.kind,
+      effectKind: effect.kind,
+      lagMs: Math.round((effect.startedMicros - cause.startedMicros) / 1000),
+      verdict,
+      confidence: CONFIDENCE[verdict],
+      mechanism: rule.mechanism,
+      tests,
+      rivals: [],
+    },
+  };
+}
+
+function near(rule: Cause, cause: Finding, effect: Finding, surroundings: Surroundings): boolean {
+  const from = onset(cause, surroundings);
+  const to = onset(effect, surroundings);
+  const earliest = from.earliest - length(from) - length(to) - CLOCK_MICROS;
+  return to.latest >= earliest && to.earliest <= cause.endedMicros + micros(rule.within);
+}
+
+/** When a finding can have begun: between two scrapes, or by a clock that is known to be off and may be right all the same. */
+interface Onset {
+  readonly earliest: number;
+  readonly latest: number;
+  readonly clockMicros: number;
+}
+
+function onset(finding: Finding, surroundings: Surroundings): Onset {
+  const ahead = surroundings.clockOffset(finding.subject);
+  return {
+    earliest: finding.startedMicros - Math.max(0, ahead),
+    latest: finding.startedByMicros + Math.max(0, -ahead),
+    clockMicros: Math.abs(ahead),
+  };
+}
+
+const length = ({ earliest, latest }: Onset): number => latest - earliest;
+
+function mechanismTest(judgement: Judgement): Test {
+  return { test: 'mechanism', outcome: judgement.outcome, says: judgement.says };
+}
+
+function deviationTest(cause: Finding, effect: Finding): Test {
+  const short = [cause, effect].filter((finding) => finding.shortBaseline);
+  if (short.length > 0)
+    return {
+      test: 'deviation',
+      outcome: 'not_made',
+      says: `the baseline of ${short.map((finding) => `${finding.kind} (${JSON.stringify(finding.baseline?.['seconds'] ?? 0)} s)`).join(' and ')} is shorter than its least`,
+    };
+  return { test: 'deviation', outcome: 'passed', says: 'both left what was normal before' };
+}
+
+/** An effect may start before its cause only within the clocks' tolerance: both onsets are intervals, and overlapping intervals are not ordered. */
+function orderTest(cause: Finding, effect: Finding, surroundings: Surroundings, seenInTrace: boolean): Test {
+  const lag = `${effect.kind} began ${humanMicros(effect.startedMicros - cause.startedMicros)} after ${cause.kind}`;
+  if (seenInTrace) return { test: 'order', outcome: 'passed', says: `${lag}; the spans of the effect carry the cause` };
+  const from = onset(cause, surroundings);
+  const to = onset(effect, surroundings);
+  if (to.latest < from.earliest - CLOCK_MICROS)
+    return {
+      test: 'order',
+      outcome: 'failed',
+      says: `${effect.kind} began ${humanMicros(from.earliest - to.latest)} before ${cause.kind}`,
+    };
+  if (to.earliest >= from.latest) return { test: 'order', outcome: 'passed', says: lag };
+  const coarse = humanMicros(Math.max(length(from), length(to), CLOCK_MICROS));
+  const off = Math.max(from.clockMicros, to.clockMicros);
+  const why =
+    off > 0 ? `a clock is ${humanMicros(off)} off by the calls between services` : 'the scrapes cannot tell them apart';
+  return { test: 'order', outcome: 'tolerated', says: `not ordered: both began within ${coarse}, and ${why}` };
+}
+
+/** A common trace decides alone. Of the other types none may conflict: two clusters can have members of one name. */
+function identityTest(rule: Cause, cause: Finding, effect: Finding): Test {
+  let both: readonly string[] = [];
+  for (const type of rule.shared) {
+    const common = shared(type, cause.keys, effect.keys);
+    if (common === undefined) continue;
+    if (common.length === 0 && type !== 'trace')
+      return { test: 'identity', outcome: 'failed', says: `they name different ${type} keys` };
+    if (both.length === 0) both = common;
+    if (common.length > 0 && type === 'trace') break;
+  }
+  if (both.length > 0)
+    return { test: 'identity', outcome: 'passed', says: `both are about ${both.slice(0, 3).join(', ')}` };
+  return {
+    test: 'identity',
+    outcome: 'tolerated',
+    says: `nothing says that they share ${rule.shared.join(' or ')}, and nothing contradicts it`,
+  };
+}
+
+function inTrace(identity: Test): Test {
+  return identity.outcome === 'passed'
+    ? identity
+    : { test: 'identity', outcome: 'passed', says: 'one trace holds both' };
+}
+
+/** DESIGN section 4: all tests passed; all but identity, or order only within tolerance; a test could not be made. */
+function verdictOf(tests: readonly Test[]): Verdict {
+  if (tests.some((test) => test.outcome === 'not_made')) return 'INCONCLUSIVE';
+  const tolerated = tests.filter((test) => test.outcome === 'tolerated').length;
+  return tolerated === 0 ? 'CONFIRMED' : tolerated === 1 ? 'LIKELY' : 'INCONCLUSIVE';
+}
+
+/** Every other candidate of an effect is listed with what speaks for or against it; one with another root that explains as much lowers the verdict. */
+function weighRivals(judged: readonly Judged[], findings: ReadonlyMap<string, Finding>): Link[] {
+  const links = judged.flatMap((one) => ('link' in one ? one.link : []));
+  const refutedOf = groupBy(
+    judged.flatMap((one) => ('refuted' in one ? one : [])),
+    (one) => one.effectFindingId,
+  );
+  const linksTo = groupBy(links, (link) => link.effectFindingId);
+  const rootsOf = rootFinder(links);
+  return links
+    .map((link): Link => {
+      const others = linksTo.get(link.effectFindingId)!.filter((other) => other.causeFindingId !== link.causeFindingId);
+      const ours = rootsOf(link.causeFindingId);
+      const close = others.some(
+        (other) =>
+          accepted(other) &&
+          CONFIDENCE[other.verdict] >= CONFIDENCE[link.verdict] &&
+          !overlap(ours, rootsOf(other.causeFindingId)),
+      );
+      const rivals = [
+        ...others.map((other) => asRival(other, findings.get(other.causeFindingId)!)),
+        ...(refutedOf.get(link.effectFindingId) ?? [])
+          .filter(({ refuted }) => refuted.causeFindingId !== link.causeFindingId)
+          .map(({ refuted }) => refuted),
+      ].sort((a, b) =>
+        a.causeFindingId < b.causeFindingId ? -1 : a.causeFindingId > b.causeFindingId ? 1 : a.rule < b.rule ? -1 : 1,
+      );
+      const verdict = close && link.verdict === 'CONFIRMED' ? 'LIKELY' : link.verdict;
+      return {
+        ...link,
+        verdict,
+        confidence: Number((CONFIDENCE[verdict] - (close ? RIVAL_COSTS : 0)).toFixed(2)),
+        rivals,
+      };
+    })
+    .sort(byRuleAndEnds);
+}
+
+const byRuleAndEnds = (a: Link, b: Link): number => {
+  const left = `${a.causeFindingId}\n${a.effectFindingId}\n${a.rule}`;
+  const right = `${b.causeFindingId}\n${b.effectFindingId}\n${b.rule}`;
+  return left < right ? -1 : left > right ? 1 : 0;
+};
+
+export const accepted = (link: Link): boolean => link.verdict !== 'INCONCLUSIVE';
+
+function asRival(link: Link, cause: Finding): Rival {
+  const weakest = link.tests.find((test) => test.outcome !== 'passed') ?? link.tests[0]!;
+  return {
+    causeFindingId: cause.id,
+    kind: cause.kind,
+    subject: cause.subject,
+    rule: link.rule,
+    outcome: link.verdict,
+    says: weakest.says,
+  };
+}
+
+function rival(rule: Cause, cause: Finding, outcome: Rival['outcome'], says: string): Rival {
+  return { causeFindingId: cause.id, kind: cause.kind, subject: cause.subject, rule: rule.rule, outcome, says };
+}
+
+/** The roots that lead to a finding over accepted links. The rules' kinds form no cycle (a test sees to it). */
+function rootFinder(links: readonly Link[]): (findingId: string) => ReadonlySet<string> {
+  const into = groupBy(links.filter(accepted), (link) => link.effectFindingId);
+  const known = new Map<string, ReadonlySet<string>>();
+  const rootsOf = (findingId: string): ReadonlySet<string> => {
+    const before = known.get(findingId);
+    if (before) return before;
+    const causes = into.get(findingId) ?? [];
+    const roots =
+      causes.length === 0 ? new Set([findingId]) : new Set(causes.flatMap((link) => [...rootsOf(link.causeFindingId)]));
+    known.set(findingId, roots);
+    return roots;
+  };
+  return rootsOf;
+}
+
+function overlap(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
+  return [...a].some((root) => b.has(root));
+}

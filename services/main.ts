@@ -1,0 +1,90 @@
+#!/usr/bin/env node
+import { Command, CommanderError, Option } from 'commander';
+import { CauselineError } from '../shared/errors.js';
+import { version } from '../shared/version.js';
+import { chainsCommand, explainCommand, replayCommand, sqlCommand } from './commands.js';
+import { FORMATS } from './query/sql.js';
+
+/** Wires the command line. Exit codes: 0 done, 1 the answer is no, 2 bad usage or unreadable input, 70 a bug. */
+const program = new Command('causeline')
+  .description('Turns CloudTrail records, OpenTelemetry traces and etcd metrics into proven causal chains in DuckDB.')
+  .version(version(), '--version', 'print the version')
+  .helpOption('-h, --help', 'print this help')
+  .helpCommand(false)
+  .configureHelp({ helpWidth: 80 })
+  .configureOutput({ writeErr: () => {} })
+  .exitOverride();
+
+const db = () => new Option('--db <file>', 'the DuckDB file').env('CAUSELINE_DB').default('./causeline.duckdb');
+const json = () => new Option('--json', 'print one JSON document and nothing else');
+
+program
+  .command('replay')
+  .description('replay an archived incident: evidence, findings, links, chains')
+  .argument('<case>', 'a case folder (it holds case.yaml)')
+  .addOption(db())
+  .addOption(json())
+  .action(replayCommand);
+
+program
+  .command('chains')
+  .description('list the causal chains')
+  .addOption(db())
+  .option('--as-of <time>', 'what was known at a time (ISO 8601)')
+  .addOption(json())
+  .action(chainsCommand);
+
+program
+  .command('explain')
+  .description('say why each link of a chain is believed, its rivals, and what was not covered')
+  .argument('<chain-id>', 'the id, or as much of its beginning as is unique')
+  .addOption(db())
+  .action(explainCommand);
+
+program
+  .command('sql')
+  .description('answer one SELECT over evidence, findings and chains')
+  .argument('<query>', 'the statement')
+  .addOption(db())
+  .addOption(new Option('--format <format>', 'how rows are printed').choices(FORMATS).default('table'))
+  .action(sqlCommand);
+
+program.addHelpText(
+  'after',
+  `
+Examples:
+  causeline replay replay/cases/storage-avalanche
+  causeline chains --json
+  causeline explain 3f2a
+  causeline sql "SELECT started_at, kind, subject, message FROM timeline
+                 WHERE chain_id IS NOT NULL ORDER BY started_at"`,
+);
+
+// Whoever reads our output may stop reading: `causeline sql … | head` is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+try {
+  await program.parseAsync();
+} catch (cause) {
+  process.exitCode = report(cause);
+}
+
+function report(cause: unknown): number {
+  if (cause instanceof CommanderError) {
+    if (cause.exitCode === 0) return 0;
+    const message = cause.code === 'commander.help' ? 'error: a command is expected' : cause.message.split('\n')[0];
+    process.stderr.write(`${message}; see 'causeline --help'.\n`);
+    return 2;
+  }
+  if (cause instanceof CauselineError && cause.code !== 'store_failed') {
+    process.stderr.write(`error: ${cause.message}\n`);
+    return cause.code === 'not_found' ? 1 : 2;
+  }
+  process.stderr.write(
+    `error: this is a bug in Causeline: ${cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)}\n`,
+  );
+  return 70;
+}

@@ -1,0 +1,390 @@
+import {
+  blobValue,
+  type DuckDBConnection,
+  DuckDBDataChunk,
+  DuckDBTimestampValue,
+  type DuckDBValue,
+  INTEGER,
+  VARCHAR,
+} from '@duckdb/node-api';
+import { CauselineError } from '../errors.js';
+import type { CloudTrailRow, Fault, MetricRow, MissedScrape, SpanRow } from '../evidence.js';
+import { sha256 } from '../hash.js';
+import {
+  type Column,
+  cloudtrailTable,
+  type EvidenceTable,
+  metricPointsTable,
+  type Stored,
+  spansTable,
+} from './columns.js';
+import { close, type Opened, openForWriting } from './open.js';
+
+/** Which decoded rows go to the store together; each knows the input it came from. */
+export interface Batch {
+  readonly cloudtrail: Sourced<CloudTrailRow>[];
+  readonly traces: Sourced<SpanRow>[];
+  readonly metrics: Sourced<MetricRow>[];
+  readonly faults: SourcedFault[];
+  readonly missedScrapes: Sourced<MissedScrape>[];
+  /** Inputs that end in this batch. */
+  readonly inputs: InputRecord[];
+}
+
+export interface Sourced<Row> {
+  readonly sourceId: string;
+  readonly row: Row;
+  /** Of a row that has let go of its body. */
+  readonly bodyHash?: string;
+}
+
+/** A row on its way to a batch: hashed at once, so that its body, half of what a batch would hold, lives no longer. */
+export function sourced<Row extends { body: string }>(sourceId: string, row: Row): Sourced<Row> {
+  return { sourceId, row: { ...row, body: '' }, bodyHash: sha256(row.body) };
+}
+
+export interface SourcedFault {
+  readonly source: string;
+  readonly origin: string;
+  readonly fault: Fault;
+}
+
+/** What an input (a file of a case) turned out to hold. */
+export interface InputRecord {
+  readonly source: string;
+  readonly sourceId: string;
+  readonly rows: number;
+  readonly quarantined: number;
+  readonly skipped: Readonly<Record<string, number>>;
+  readonly notes: string | null;
+}
+
+/** What a commit did. `commitSeq` is undefined when everything in the batch was known already and nothing was written. */
+export interface Committed {
+  readonly commitSeq: bigint | undefined;
+  readonly stored: Readonly<Record<string, number>>;
+  readonly duplicates: number;
+  readonly conflicts: number;
+  readonly quarantined: number;
+}
+
+/** The one writer of a store. All evidence goes through `commit`: one batch, one transaction. */
+export interface Store extends Opened {
+  readonly path: string;
+  commit(batch: Batch): Promise<Committed>;
+  checkpoint(): Promise<void>;
+  close(): void;
+}
+
+export const emptyBatch = (): Batch => ({
+  cloudtrail: [],
+  traces: [],
+  metrics: [],
+  faults: [],
+  missedScrapes: [],
+  inputs: [],
+});
+
+export async function openStore(path: string): Promise<Store> {
+  const opened = await openForWriting(path);
+  const { connection } = opened;
+  await connection.run('CREATE TEMP TABLE batch_keys (idx INTEGER, identity VARCHAR, body_hash VARCHAR)');
+  const seriesHashes = new Map<string, string>();
+  const points = metricPointsTable((series) => memoised(seriesHashes, series));
+  return {
+    ...opened,
+    path,
+    commit: (batch) => commit(connection, batch, points),
+    checkpoint: async () => void (await connection.run('CHECKPOINT')),
+    close: () => close(opened),
+  };
+}
+
+function memoised(hashes: Map<string, string>, series: string): string {
+  const known = hashes.get(series);
+  if (known) return known;
+  if (hashes.size >= 100_000) hashes.clear();
+  const fresh = sha256(series).slice(0, 32);
+  hashes.set(series, fresh);
+  return fresh;
+}
+
+async function commit(
+  connection: DuckDBConnection,
+  batch: Batch,
+  points: EvidenceTable<MetricRow>,
+): Promise<Committed> {
+  await connection.run('BEGIN');
+  try {
+    const cloudtrail = await fresh(connection, cloudtrailTable, batch.cloudtrail);
+    const spans = await fresh(connection, spansTable, batch.traces);
+    const metrics = await fresh(connection, points, batch.metrics);
+    const faults = await freshFaults(connection, batch.faults);
+    const missed = await freshMissed(connection, batch.missedScrapes);
+    const inputs = await freshInputs(connection, batch.inputs);
+    const rows =
+      cloudtrail.rows.length + spans.rows.length + metrics.rows.length + faults.length + missed.length + inputs.length;
+    if (rows === 0) {
+      await connection.run('COMMIT');
+      return {
+        commitSeq: undefined,
+        stored: {},
+        duplicates: sum(cloudtrail, spans, metrics, 'duplicates'),
+        conflicts: 0,
+        quarantined: 0,
+      };
+    }
+    const seq = await nextCommit(connection, rows);
+    await append(connection, cloudtrailTable, cloudtrail.rows, seq);
+    await append(connection, spansTable, spans.rows, seq);
+    await append(connection, points, metrics.rows, seq);
+    await appendRows(
+      connection,
+      'quarantine',
+      faults.map((fault) => [...fault, seq.number, seq.at]),
+    );
+    await appendRows(
+      connection,
+      'missed_scrapes',
+      missed.map((row) => [...row, seq.number]),
+    );
+    await appendRows(
+      connection,
+      'inputs',
+      inputs.map((i) => [
+        i.source,
+        i.sourceId,
+        seq.number,
+        seq.at,
+        BigInt(i.rows),
+        BigInt(i.quarantined),
+        JSON.stringify(i.skipped),
+        i.notes,
+      ]),
+    );
+    await connection.run('COMMIT');
+    return {
+      commitSeq: seq.number,
+      stored: { cloudtrail: cloudtrail.rows.length, traces: spans.rows.length, metrics: metrics.rows.length },
+      duplicates: sum(cloudtrail, spans, metrics, 'duplicates'),
+      conflicts: sum(cloudtrail, spans, metrics, 'conflicts'),
+      quarantined: faults.length,
+    };
+  } catch (cause) {
+    await connection.run('ROLLBACK').catch(() => undefined);
+    throw new CauselineError(
+      'store_failed',
+      'store',
+      `A batch could not be stored and was rolled back: ${messageOf(cause)}`,
+      { cause },
+    );
+  }
+}
+
+interface Fresh<Row> {
+  readonly rows: FreshRow<Row>[];
+  readonly duplicates: number;
+  readonly conflicts: number;
+}
+
+interface FreshRow<Row> extends Sourced<Row> {
+  readonly bodyHash: string;
+  readonly conflicting: boolean;
+}
+
+/** The rows that the store does not have yet. One with a known identity and another body is kept, and marked. */
+async function fresh<Row extends { body: string }>(
+  connection: DuckDBConnection,
+  table: EvidenceTable<Row>,
+  offered: readonly Sourced<Row>[],
+): Promise<Fresh<Row>> {
+  const bodies = new Set<string>();
+  const identities = new Map<string, number>();
+  const rows: { sourced: Sourced<Row>; bodyHash: string; identity: string; conflicting: boolean }[] = [];
+  let duplicates = 0;
+  for (const each of offered) {
+    const bodyHash = each.bodyHash ?? sha256(each.row.body);
+    if (bodies.has(bodyHash)) {
+      duplicates++;
+      continue;
+    }
+    bodies.add(bodyHash);
+    const identity = table.identity(each.row, bodyHash);
+    const conflicting = identities.has(identity);
+    identities.set(identity, rows.length);
+    rows.push({ sourced: each, bodyHash, identity, conflicting });
+  }
+  const known = new Set<number>();
+  for (const [from, to, indices] of clusters(rows, (row) => table.timeMicros(row.sourced.row)))
+    for (const { idx, same } of await storedBefore(connection, table, from, to, indices, rows)) {
+      if (same) known.add(idx);
+      else rows[idx]!.conflicting = true;
+    }
+  const kept = rows.filter((_, idx) => !known.has(idx));
+  return {
+    rows: kept.map(({ sourced, bodyHash, conflicting }) => ({ ...sourced, bodyHash, conflicting })),
+    duplicates: duplicates + known.size,
+    conflicts: kept.filter((row) => row.conflicting).length,
+  };
+}
+
+const CLUSTER_GAP_MICROS = 600_000_000n;
+
+/**
+ * One literal window of event time per cluster of times, so that row groups outside it are never read: a single stray row would
+ * otherwise widen one window over the whole store (219 ms against 16 ms in 10 M rows).
+ */
+function clusters<T>(
+  rows: readonly T[],
+  timeMicros: (row: T) => bigint,
+): [from: bigint, to: bigint, indices: number[]][] {
+  const order = rows
+    .map((row, index) => ({ index, at: timeMicros(row) }))
+    .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : a.index - b.index));
+  const found: [bigint, bigint, number[]][] = [];
+  for (const { index, at } of order) {
+    const last = found.at(-1);
+    if (last && at - last[1] <= CLUSTER_GAP_MICROS) {
+      last[1] = at;
+      last[2].push(index);
+    } else found.push([at, at, [index]]);
+  }
+  return found;
+}
+
+async function storedBefore<Row>(
+  connection: DuckDBConnection,
+  table: EvidenceTable<Row>,
+  from: bigint,
+  to: bigint,
+  indices: readonly number[],
+  rows: readonly { identity: string; bodyHash: string }[],
+): Promise<{ idx: number; same: boolean }[]> {
+  const window = `${table.time} BETWEEN make_timestamp(${from}) AND make_timestamp(${to})`;
+  const any = await connection.runAndReadAll(`SELECT 1 FROM _store.${table.table} WHERE ${window} LIMIT 1`);
+  if (any.currentRowCount === 0) return [];
+  await connection.run('DELETE FROM batch_keys');
+  const appender = await connection.createAppender('batch_keys', 'main', 'temp');
+  eachChunk(indices, (slice) => {
+    const chunk = DuckDBDataChunk.create([INTEGER, VARCHAR, VARCHAR], slice.length);
+    chunk.setColumns([slice.slice(), slice.map((i) => rows[i]!.identity), slice.map((i) => rows[i]!.bodyHash)]);
+    appender.appendDataChunk(chunk);
+  });
+  appender.closeSync();
+  const found = await connection.runAndReadAll(
+    `SELECT k.idx, bool_or(k.body_hash = e.body_hash) FROM batch_keys k
+     JOIN (SELECT ${table.identitySql} AS identity, body_hash FROM _store.${table.table} WHERE ${window}) e ON e.identity = k.identity GROUP BY k.idx`,
+  );
+  return found.getRows().map(([idx, same]) => ({ idx: idx as number, same: same as boolean }));
+}
+
+async function freshFaults(connection: DuckDBConnection, faults: readonly SourcedFault[]): Promise<DuckDBValue[][]> {
+  if (faults.length === 0) return [];
+  const known = await existing(connection, 'SELECT fault_hash FROM _store.quarantine');
+  const rows: DuckDBValue[][] = [];
+  for (const { source, origin, fault } of faults) {
+    const raw = typeof fault.raw === 'string' ? Buffer.from(fault.raw, 'utf8') : fault.raw;
+    const hash = sha256(`${source}\n${origin}\n${fault.position}\n${fault.reason}\n${sha256(raw)}`);
+    if (known.has(hash)) continue;
+    known.add(hash);
+    rows.push([hash, source, `${origin}#${fault.position}`, fault.reason, fault.detail, blobValue(raw)]);
+  }
+  return rows;
+}
+
+async function freshMissed(
+  connection: DuckDBConnection,
+  missed: readonly Sourced<MissedScrape>[],
+): Promise<DuckDBValue[][]> {
+  if (missed.length === 0) return [];
+  const known = await existing(
+    connection,
+    `SELECT concat_ws('\n', service, instance, epoch_us(time)) FROM _store.missed_scrapes`,
+  );
+  const rows: DuckDBValue[][] = [];
+  for (const { sourceId, row } of missed) {
+    const key = [row.service, row.instance, row.timeUnixNano / 1000n].filter((part) => part !== null).join('\n');
+    if (known.has(key)) continue;
+    known.add(key);
+    rows.push([row.service, row.instance, new DuckDBTimestampValue(row.timeUnixNano / 1000n), sourceId]);
+  }
+  return rows;
+}
+
+async function freshInputs(connection: DuckDBConnection, inputs: readonly InputRecord[]): Promise<InputRecord[]> {
+  if (inputs.length === 0) return [];
+  const known = await existing(connection, `SELECT source || '\n' || source_id FROM _store.inputs`);
+  return inputs.filter((input) => !known.has(`${input.source}\n${input.sourceId}`));
+}
+
+async function existing(connection: DuckDBConnection, query: string): Promise<Set<DuckDBValue>> {
+  return new Set((await connection.runAndReadAll(query)).getRows().map((row) => row[0]!));
+}
+
+interface CommitMark {
+  readonly number: bigint;
+  readonly at: DuckDBTimestampValue;
+}
+
+async function nextCommit(connection: DuckDBConnection, rows: number): Promise<CommitMark> {
+  const written = await connection.runAndReadAll(
+    `INSERT INTO _store.commits SELECT coalesce(max(commit_seq), 0) + 1, now()::TIMESTAMP, ${rows} FROM _store.commits RETURNING commit_seq, recorded_at`,
+  );
+  const [number, at] = written.getRows()[0]!;
+  return { number: number as bigint, at: at as DuckDBTimestampValue };
+}
+
+async function append<Row>(
+  connection: DuckDBConnection,
+  table: EvidenceTable<Row>,
+  rows: readonly FreshRow<Row>[],
+  seq: CommitMark,
+): Promise<void> {
+  if (rows.length === 0) return;
+  const appender = await connection.createAppender(table.table, '_store');
+  const types = table.columns.map((column) => column.type);
+  eachChunk(rows, (slice) => {
+    const stored = slice.map((row): Stored<Row> => ({ ...row, commitSeq: seq.number, ingestedAt: seq.at }));
+    const chunk = DuckDBDataChunk.create(types, slice.length);
+    for (const [index, column] of table.columns.entries()) chunk.setColumnValues(index, columnValues(column, stored));
+    appender.appendDataChunk(chunk);
+  });
+  appender.closeSync(); // flushes: rows not flushed before COMMIT are not in the transaction
+}
+
+function columnValues<Row>(column: Column<Row>, rows: readonly Stored<Row>[]): DuckDBValue[] {
+  return rows.map(column.value);
+}
+
+/** DuckDB's vector size: the most a data chunk holds. */
+const CHUNK_ROWS = 2048;
+
+function eachChunk<T>(items: readonly T[], use: (slice: readonly T[]) => void): void {
+  for (let start = 0; start < items.length; start += CHUNK_ROWS) use(items.slice(start, start + CHUNK_ROWS));
+}
+
+/** Appends rows given as values in the table's own column order. */
+export async function appendRows(
+  connection: DuckDBConnection,
+  table: string,
+  rows: readonly DuckDBValue[][],
+): Promise<void> {
+  if (rows.length === 0) return;
+  const appender = await connection.createAppender(table, '_store');
+  const types = Array.from({ length: appender.columnCount }, (_, index) => appender.columnType(index));
+  for (const row of rows) {
+    for (const [index, value] of row.entries())
+      if (value === null) appender.appendNull();
+      else appender.appendValue(value, types[index]);
+    appender.endRow();
+  }
+  appender.closeSync();
+}
+
+function sum(a: Fresh<unknown>, b: Fresh<unknown>, c: Fresh<unknown>, field: 'duplicates' | 'conflicts'): number {
+  return a[field] + b[field] + c[field];
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
