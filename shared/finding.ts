@@ -59,6 +59,8 @@ export interface FindingDraft {
   readonly startedMicros: number;
   /** … and the latest: the two differ by the scrape interval or the clock's coarseness. */
   readonly startedByMicros: number;
+  /** How long before both it can have gone on without any of it being kept: what sampling leaves open. None where all evidence is kept. */
+  readonly unseenMicros?: number;
   readonly endedMicros: number;
   /** 0 for the first piece of a deviation, n for what `continues` after n cuts at the kind's greatest extent. */
   readonly cut: number;

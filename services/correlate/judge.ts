@@ -77,7 +77,7 @@ function near(rule: Cause, cause: Finding, effect: Finding, surroundings: Surrou
   return to.latest >= earliest && to.earliest <= cause.endedMicros + micros(rule.within);
 }
 
-/** When a finding can have begun: between two scrapes, or by a clock that is known to be off and may be right all the same. */
+/** When a finding can have begun: between two scrapes, before its first kept span, or by a clock that is known to be off and may be right all the same. */
 interface Onset {
   readonly earliest: number;
   readonly latest: number;
@@ -87,7 +87,7 @@ interface Onset {
 function onset(finding: Finding, surroundings: Surroundings): Onset {
   const ahead = surroundings.clockOffset(finding.subject);
   return {
-    earliest: finding.startedMicros - Math.max(0, ahead),
+    earliest: finding.startedMicros - (finding.unseenMicros ?? 0) - Math.max(0, ahead),
     latest: finding.startedByMicros + Math.max(0, -ahead),
     clockMicros: Math.abs(ahead),
   };
@@ -126,7 +126,9 @@ function orderTest(cause: Finding, effect: Finding, surroundings: Surroundings, 
   const coarse = humanMicros(Math.max(length(from), length(to), CLOCK_MICROS));
   const off = Math.max(from.clockMicros, to.clockMicros);
   const why =
-    off > 0 ? `a clock is ${humanMicros(off)} off by the calls between services` : 'the scrapes cannot tell them apart';
+    off > 0
+      ? `a clock is ${humanMicros(off)} off by the calls between services`
+      : `${(cause.unseenMicros ?? effect.unseenMicros ?? 0) > 0 ? 'scrapes and sampling' : 'the scrapes'} cannot tell them apart`;
   return { test: 'order', outcome: 'tolerated', says: `not ordered: both began within ${coarse}, and ${why}` };
 }
 

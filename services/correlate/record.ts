@@ -95,7 +95,7 @@ function findingRow(finding: Finding, hash: string, mark: Mark): DuckDBValue[] {
     finding.summary,
     JSON.stringify({
       ...finding.measured,
-      onset_uncertainty_ms: (finding.startedByMicros - finding.startedMicros) / 1000,
+      onset_uncertainty_ms: (finding.startedByMicros - finding.startedMicros + (finding.unseenMicros ?? 0)) / 1000,
     }),
     finding.baseline === null ? null : JSON.stringify({ ...finding.baseline, short: finding.shortBaseline }),
     JSON.stringify(finding.keys),

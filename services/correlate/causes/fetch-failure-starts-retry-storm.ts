@@ -7,7 +7,7 @@ const LOOPS_PER_FAILURE = 2;
 
 export const fetchFailureStartsRetryStorm: Cause = {
   rule: 'fetch-failure-starts-retry-storm',
-  version: 1,
+  version: 2,
   from: 'go.module_fetch_failure',
   to: 'retry.storm',
   within: '2m',
@@ -18,11 +18,15 @@ export const fetchFailureStartsRetryStorm: Cause = {
     const failures = figure(failure, 'failures') ?? 0;
     const traces = shared('trace', failure.keys, storm.keys) ?? [];
     const linked = figure(storm, 'linked') ?? 0;
-    if (traces.length > 0)
+    // A pass that is the root of its trace and links to nothing holds the failed download: what failed did not start it.
+    if (traces.length > 0 && (linked > 0 || storm.measured['form'] !== 'roots')) {
+      if (storm.endedMicros < failure.startedMicros)
+        return refuted('the passes had ended when the first download failed');
       return passed(
         `${linked > 0 ? `${linked} passes link to spans of` : 'the passes run in'} ${traces.length === 1 ? 'the trace' : `${traces.length} traces`} in which ${failures} downloads failed`,
         true,
       );
+    }
     if (linked > 0 && failure.keys.some((key) => entityType(key) === 'trace')) {
       const says = `${linked} passes link to other spans than the ${failures} failed downloads`;
       return storm.measured['sampling'] === 'whole' ? refuted(says) : notMade(`${says}, as far as sampling kept them`);
@@ -46,6 +50,16 @@ export const fetchFailureStartsRetryStorm: Cause = {
       cause: { subject: 'service:a', keys: ['service:a', 'trace:1'], measured: { failures: 20 } },
       effect: { subject: 'service:a', keys: ['service:a', 'trace:1'], measured: { attempts_per_s: 6.7, linked: 60 } },
       links: true,
+    },
+    {
+      title: 'new roots in which the downloads failed, more than the failures leave behind',
+      cause: { subject: 'service:a', keys: ['service:a', 'trace:1'], measured: { failures: 2 } },
+      effect: {
+        subject: 'service:a',
+        keys: ['service:a', 'trace:1'],
+        measured: { form: 'roots', attempts_per_s: 4, interval_s: 3 },
+      },
+      links: false,
     },
     {
       title: 'a storm of another service',

@@ -20,6 +20,9 @@ const LEAST_SPANS = 5;
 /** A finding keeps so many trace keys to be joined on: the earliest. */
 const TRACES_KEPT = 1000;
 
+/** So rarely may chance have kept no pass of a storm that had begun. */
+const UNSEEN_BY_CHANCE = 0.001;
+
 interface Detail {
   readonly attempts: readonly Attempt[];
 }
@@ -49,7 +52,7 @@ const runs = sustainedRuns<Detail>({
  */
 export const retryStorm = detector<Map<string, Loop>>({
   kind: 'retry.storm',
-  version: 1,
+  version: 2,
   meaning: 'a loop starts one operation on one key again and again, faster than before and without backing off',
   subject: 'service',
   inputs: [{ of: 'attempts' }],
@@ -209,6 +212,7 @@ function draft(run: Run<Detail>, asOf: AsOf): FindingDraft[] {
       subject: asOf.subject,
       member: first.key ? `'${first.operation}' on ${first.key}` : first.operation, // two loops of one service may begin together
       startedMicros: first.atMicros,
+      unseenMicros: unseenBefore(passes),
       startedByMicros: first.atMicros,
       endedMicros: last.endMicros,
       cut: run.cut,
@@ -241,6 +245,16 @@ function draft(run: Run<Detail>, asOf: AsOf): FindingDraft[] {
       evidenceCount: passes.length,
     },
   ];
+}
+
+/**
+ * How long a storm of sampled spans can have gone on before its first pass in evidence: passes kept by chance come as a Poisson process, and
+ * a pause of so many mean gaps is left to chance once in a thousand. Microseconds; none where all spans are kept.
+ */
+function unseenBefore(passes: readonly Attempt[]): number {
+  if (samplingOf(passes) === 'whole') return 0;
+  const meanGap = (passes.at(-1)!.atMicros - passes[0]!.atMicros) / Math.max(1, passes.length - 1);
+  return Math.round(-Math.log(UNSEEN_BY_CHANCE) * meanGap);
 }
 
 /** Per second of the time in which there were any; scaled by sampling. */
