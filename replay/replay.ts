@@ -1,6 +1,5 @@
 import { type Collected, collectFiles } from '../services/collect/index.js';
-import { type Correlated, correlate, ruleset } from '../services/correlate/index.js';
-import { type Recorded, record } from '../services/correlate/record.js';
+import { type Correlated, correlate } from '../services/correlate/index.js';
 import { openStore } from '../shared/store/store.js';
 import { openCase } from './case.js';
 
@@ -12,7 +11,6 @@ export interface Replayed {
   readonly collected: Collected;
   readonly ignored: ReadonlyMap<string, number>;
   readonly correlated: Correlated;
-  readonly recorded: Recorded;
 }
 
 export type Progress = (step: 'collect' | 'correlate', done: number, of: number) => void;
@@ -32,9 +30,8 @@ export async function replayCase(
     });
     options.onProgress?.('correlate', 0, 1);
     const correlated = await correlate(store.connection);
-    const recorded = await record(store.connection, correlated, ruleset);
     await store.checkpoint();
-    return { case: name, title, db, collected, ignored, correlated, recorded };
+    return { case: name, title, db, collected, ignored, correlated };
   } finally {
     store.close();
   }

@@ -48,17 +48,14 @@ async function wholeChains(db: string): Promise<WholeChain[]> {
   }
 }
 
-function replayDocument(
-  { case: name, db, collected, ignored, correlated, recorded }: Replayed,
-  chains: readonly WholeChain[],
-) {
+function replayDocument({ case: name, db, collected, ignored, correlated }: Replayed, chains: readonly WholeChain[]) {
   return {
     case: name,
     db,
     collected,
     ignored: Object.fromEntries(ignored),
     findings: correlated.findings.length,
-    recorded,
+    recorded: correlated.recorded,
     chains,
   };
 }

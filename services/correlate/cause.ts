@@ -12,8 +12,8 @@ export interface Surroundings {
   members(cluster: string): readonly string[];
   /** Those of them that have a finding of this kind between two moments (microseconds). */
   membersWith(kind: Kind, cluster: string, fromMicros: number, toMicros: number): readonly string[];
-  /** How far a service's clock stands ahead of the others' (microseconds), where calls between them show it; else 0. */
-  clockOffset(subject: string): number;
+  /** How far a service's clock stood ahead of the others' at a moment (microseconds), where calls between them show it; else 0. */
+  clockOffset(subject: string, atMicros: number): number;
 }
 
 export interface Writer {

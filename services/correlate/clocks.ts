@@ -11,6 +11,10 @@ export interface Hop {
   readonly receivedMicros: number;
 }
 
+export interface TracedHop extends Hop {
+  readonly traceId: string;
+}
+
 /** Differences below this are the network's, not the clocks'. */
 const LEAST_OFFSET_MICROS = 50_000;
 

@@ -5,26 +5,57 @@ import type { Item } from './item.js';
 /** Onsets closer than this are one: a late scrape that moves an onset a little does not make another finding. */
 const ONSET_BUCKET_MICROS = 10_000_000;
 
-/** Several detectors folding over one subject's items, side by side. */
+/**
+ * Several detectors folding over one subject's items, side by side. Nothing but numbers, texts, lists and maps: a fold can be written down at a
+ * segment's border and taken up there again.
+ */
 export interface Fold {
-  readonly asOf: AsOf;
-  readonly running: readonly { readonly detector: Detector; readonly state: unknown }[];
+  /** When evidence of this subject begins: before it, silence means nothing. Microseconds. */
+  coveredFromMicros: number;
+  readonly states: unknown[];
 }
 
-export function startFold(detectors: readonly Detector[], asOf: AsOf): Fold {
-  return { asOf, running: detectors.map((detector) => ({ detector, state: detector.start() })) };
+/** What of `AsOf` is the subject's own, and not the fold's. */
+export type Around = Omit<AsOf, 'coveredFromMicros'>;
+
+/** No detector looks back further: a subject watched for so long has been watched for ever. */
+const COVERED_ENOUGH_MICROS = 3_600_000_000;
+
+export const startFold = (detectors: readonly Detector[]): Fold => ({
+  coveredFromMicros: Number.POSITIVE_INFINITY,
+  states: detectors.map((detector) => detector.start()),
+});
+
+/** At the start of a segment of time what lies long before is forgotten, so that states agree whatever came before. */
+export function enterSegment(fold: Fold, segmentMicros: number): void {
+  if (Number.isFinite(fold.coveredFromMicros))
+    fold.coveredFromMicros = Math.max(fold.coveredFromMicros, segmentMicros - COVERED_ENOUGH_MICROS);
 }
 
 /** Items must come in the order of event time. */
-export function stepFold(fold: Fold, item: Item, hash: (text: string) => string): Finding[] {
-  return fold.running.flatMap(({ detector, state }) =>
-    detector.step(state, item, fold.asOf).map((draft) => identified(detector, draft, hash)),
+export function stepFold(
+  detectors: readonly Detector[],
+  fold: Fold,
+  item: Item,
+  around: Around,
+  hash: (text: string) => string,
+): Finding[] {
+  const asOf = { ...around, coveredFromMicros: fold.coveredFromMicros };
+  return detectors.flatMap((detector, index) =>
+    detector.step(fold.states[index], item, asOf).map((draft) => identified(detector, draft, hash)),
   );
 }
 
-export function endFold(fold: Fold, hash: (text: string) => string): Finding[] {
-  return fold.running.flatMap(({ detector, state }) =>
-    detector.end(state, fold.asOf).map((draft) => identified(detector, draft, hash)),
+/** What is still open where the evidence ends. The fold must not be used again. */
+export function endFold(
+  detectors: readonly Detector[],
+  fold: Fold,
+  around: Around,
+  hash: (text: string) => string,
+): Finding[] {
+  const asOf = { ...around, coveredFromMicros: fold.coveredFromMicros };
+  return detectors.flatMap((detector, index) =>
+    detector.end(fold.states[index], asOf).map((draft) => identified(detector, draft, hash)),
   );
 }
 
@@ -44,9 +75,12 @@ export function identified(detector: Detector, draft: FindingDraft, hash: (text:
 export function foldAll(
   detectors: readonly Detector[],
   items: readonly Item[],
-  asOf: AsOf,
+  { coveredFromMicros, ...around }: AsOf,
   hash: (text: string) => string,
 ): Finding[] {
-  const fold = startFold(detectors, asOf);
-  return [...items.flatMap((item) => stepFold(fold, item, hash)), ...endFold(fold, hash)];
+  const fold = { ...startFold(detectors), coveredFromMicros };
+  return [
+    ...items.flatMap((item) => stepFold(detectors, fold, item, around, hash)),
+    ...endFold(detectors, fold, around, hash),
+  ];
 }

@@ -1,85 +1,228 @@
-import { createHash } from 'node:crypto';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Chain, Link } from '../../shared/chain.js';
 import type { Finding } from '../../shared/finding.js';
 import { groupBy } from '../../shared/group.js';
 import { sha256 } from '../../shared/hash.js';
-import type { Surroundings } from './cause.js';
 import { causes } from './causes/index.js';
 import { buildChains } from './chains.js';
-import { clockOffsets } from './clocks.js';
-import { type Clusters, clustersOf } from './clusters.js';
+import { clustersOf, type Member } from './clusters.js';
+import { componentsOf, type Interval, meet, reachOf } from './components.js';
 import { detectors } from './detectors/index.js';
-import { endFold, foldAll, startFold, stepFold } from './engine.js';
 import { judge } from './judge.js';
-import { loadExports, loadMembers, loadScrapes, loadTraces } from './load.js';
+import { loadMembers, noteMetrics, surroundingsOf } from './load.js';
+import { type Recorded, record } from './record.js';
+import { forget, type Refolded, refold, type Subject, standingFindings } from './refold.js';
+import { type Dirty, refresh } from './refresh.js';
+import { BUCKET_MICROS, SEGMENT_MICROS, scopes, WRITERS_LOOK_BACK_MICROS } from './rollup.js';
 
-/** What the evidence in a store comes to. */
+/** What a correlation judged: everything that the commits since the last one can have changed, and what came of it. */
 export interface Correlated {
   readonly findings: readonly Finding[];
   readonly links: readonly Link[];
   readonly chains: readonly Chain[];
+  readonly recorded: Recorded;
 }
 
 /** The versions of all detectors and rules, as one short word. */
-export const ruleset = createHash('sha256')
-  .update(
-    [
-      ...detectors.map(({ kind, version }) => `${kind}@${version}`),
-      ...causes.map(({ rule, version }) => `${rule}@${version}`),
-    ]
-      .sort()
-      .join('\n'),
-  )
-  .digest('hex')
-  .slice(0, 12);
+export const ruleset = shortHash([
+  ...detectors.map(({ kind, version }) => `${kind}@${version}`),
+  ...causes.map(({ rule, version }) => `${rule}@${version}`),
+]);
 
-/** Folds all evidence once: a pure function of what is in the store, whatever the order in which it came. */
+const inputs = detectors.flatMap((detector) => detector.inputs);
+
+/** What rollups hold; raised with whatever changes how a trace is read. With another one they are made anew from evidence. */
+const ROLLUPS = shortHash(['rollups@1', ...inputs.map((input) => JSON.stringify(input))]);
+
+function shortHash(words: readonly string[]): string {
+  return sha256([...words].sort().join('\n')).slice(0, 12);
+}
+
+/**
+ * Brings findings, links and chains up to the newest commit, in one transaction. What they come to is a pure function of the evidence in the store,
+ * whatever the order, number and size of the commits; only history depends on those. Cost follows what the commits since the last correlation touched.
+ */
 export async function correlate(connection: DuckDBConnection): Promise<Correlated> {
-  const members = await loadMembers(connection);
-  const clusters = clustersOf(members);
-  const traces = await loadTraces(connection);
-  const findings = [
-    ...traces.services.flatMap(({ subject, coveredFromMicros, items }) =>
-      foldAll(ofSubject('service'), items, { subject, coveredFromMicros, clusterOf: clusters.keyOfAddress }, sha256),
-    ),
-    ...(await etcdFindings(connection, members, clusters)),
-  ];
-  const offsets = clockOffsets(traces.hops);
-  const surroundings: Surroundings = {
-    writers: (cluster, from, to) => traces.writes.writers(clusters, cluster, from, to),
-    exports: await loadExports(connection, clusters),
-    members: (cluster) =>
-      members.filter((member) => clusters.keyOf(member) === cluster).map(({ instance }) => instance),
-    membersWith: (kind, cluster, from, to) =>
-      findings
-        .filter(
-          (one) => one.kind === kind && one.subject === cluster && one.startedMicros <= to && one.endedMicros >= from,
-        )
-        .flatMap(({ member }) => member ?? []),
-    clockOffset: (subject) => offsets.get(subject) ?? 0,
-  };
-  const links = judge(findings, causes, surroundings);
-  return { findings, links, chains: buildChains(findings, links, sha256) };
-}
-
-async function etcdFindings(
-  connection: DuckDBConnection,
-  members: Awaited<ReturnType<typeof loadMembers>>,
-  clusters: Clusters,
-): Promise<Finding[]> {
-  const readers = ofSubject('etcd');
-  const inputs = readers.flatMap((detector) => detector.inputs);
-  const findings: Finding[] = [];
-  for (const [subject, group] of groupBy(members, clusters.keyOf)) {
-    let fold: ReturnType<typeof startFold> | undefined;
-    for await (const scrape of loadScrapes(connection, group, inputs)) {
-      fold ??= startFold(readers, { subject, coveredFromMicros: scrape.atMicros, clusterOf: clusters.keyOfAddress });
-      findings.push(...stepFold(fold, scrape, sha256));
-    }
-    if (fold) findings.push(...endFold(fold, sha256));
+  await connection.run('BEGIN');
+  try {
+    const correlated = await advance(connection);
+    await connection.run('COMMIT');
+    return correlated;
+  } catch (cause) {
+    await connection.run('ROLLBACK').catch(() => undefined);
+    throw cause;
   }
-  return findings;
 }
 
-const ofSubject = (subject: 'etcd' | 'service') => detectors.filter((detector) => detector.subject === subject);
+/** Up to which commit everything was correlated, and by what. */
+interface Cursor {
+  readonly run: bigint;
+  readonly seq: bigint;
+  readonly rollups: string;
+  readonly folds: string;
+}
+
+async function advance(connection: DuckDBConnection): Promise<Correlated> {
+  const last = await lastCursor(connection);
+  if (last.rollups !== ROLLUPS)
+    for (const table of ['rollups', 'folded', 'members', 'exports'])
+      await connection.run(`DELETE FROM _store.${table}`);
+  const from = last.rollups === ROLLUPS ? last.seq : 0n;
+  const newest = await newestCommit(connection);
+  const factsChanged = await noteMetrics(connection, from);
+  const members = await loadMembers(connection);
+  const folds = shortHash([ruleset, ...members.map((member) => JSON.stringify(member))]);
+  const everything = folds !== last.folds;
+  if (newest === from && !everything) return nothingNew;
+  const run = last.run + 1n;
+  const dirty = await refresh(connection, from, run, inputs);
+  const subjects = subjectsOf(members, everything ? await allScopes(connection) : [...dirty.keys()]);
+  const refolded: Refolded[] = [];
+  for (const subject of subjects) {
+    const touched = everything ? ALWAYS : extentOf(subject.scopes, dirty);
+    if (touched) refolded.push(await refold(connection, subject, touched, run));
+  }
+  if (everything) refolded.push({ before: await forgetOthers(connection, subjects, run), after: [] });
+  const seeds = everything || factsChanged ? [ALWAYS] : [...refolded.flatMap(changesOf), ...surroundingsIn(dirty)];
+  const { findings, links, chains } = await judgeAgain(connection, seeds, members);
+  const standing = new Set(refolded.flatMap(({ after }) => after.map(({ id }) => id)));
+  const gone = refolded.flatMap(({ before }) => before.map(({ id }) => id)).filter((id) => !standing.has(id));
+  const recorded = await record(connection, { findings, goneFindings: new Set(gone), chains }, ruleset);
+  await connection.run('INSERT INTO _store.correlated VALUES (?, ?, ?, ?)', [run, newest, ROLLUPS, folds]);
+  return { findings, links, chains, recorded };
+}
+
+const ALWAYS: Interval = { fromMicros: Number.NEGATIVE_INFINITY, toMicros: Number.POSITIVE_INFINITY };
+
+const nothingNew: Correlated = {
+  findings: [],
+  links: [],
+  chains: [],
+  recorded: { findings: { added: 0, changed: 0, withdrawn: 0 }, chains: { added: 0, revised: 0, withdrawn: 0 } },
+};
+
+async function lastCursor(connection: DuckDBConnection): Promise<Cursor> {
+  const rows = await connection.runAndReadAll(
+    'SELECT run, seq, rollups, folds FROM _store.correlated ORDER BY run DESC LIMIT 1',
+  );
+  const [run, seq, rollups, folds] = rows.getRows()[0] ?? [0n, 0n, '', ''];
+  return { run: run as bigint, seq: seq as bigint, rollups: rollups as string, folds: folds as string };
+}
+
+async function newestCommit(connection: DuckDBConnection): Promise<bigint> {
+  const rows = await connection.runAndReadAll('SELECT coalesce(max(commit_seq), 0) FROM _store.commits');
+  return rows.getRows()[0]![0] as bigint;
+}
+
+async function allScopes(connection: DuckDBConnection): Promise<string[]> {
+  const rows = await connection.runAndReadAll('SELECT DISTINCT scope FROM _store.rollups ORDER BY scope');
+  return rows.getRows().map(([scope]) => scope as string);
+}
+
+/** Services that some of these scopes are of, and all clusters. */
+function subjectsOf(members: readonly Member[], names: readonly string[]): Subject[] {
+  const clusters = clustersOf(members);
+  const services = names.filter((name) => name.startsWith('service:')).sort();
+  return [
+    ...services.map(
+      (name): Subject => ({
+        name,
+        detectors: detectors.filter(({ subject }) => subject === 'service'),
+        around: { subject: name, clusterOf: clusters.keyOfAddress },
+        scopes: [scopes.service(name)],
+        of: 'service',
+      }),
+    ),
+    ...[...groupBy(members, clusters.keyOf)].map(
+      ([name, group]): Subject => ({
+        name,
+        detectors: detectors.filter(({ subject }) => subject === 'etcd'),
+        around: { subject: name, clusterOf: clusters.keyOfAddress },
+        scopes: group.map(({ service, instance }) => scopes.member(service, instance)),
+        of: 'scrapes',
+      }),
+    ),
+  ];
+}
+
+function extentOf(names: readonly string[], dirty: Dirty): Interval | undefined {
+  const buckets = names.flatMap((name) => [...(dirty.get(name) ?? [])]);
+  if (buckets.length === 0) return undefined;
+  return buckets.reduce<Interval>(
+    ({ fromMicros, toMicros }, bucket) => ({
+      fromMicros: Math.min(fromMicros, bucket),
+      toMicros: Math.max(toMicros, bucket),
+    }),
+    { fromMicros: Number.POSITIVE_INFINITY, toMicros: Number.NEGATIVE_INFINITY },
+  );
+}
+
+async function forgetOthers(
+  connection: DuckDBConnection,
+  subjects: readonly Subject[],
+  run: bigint,
+): Promise<Finding[]> {
+  const rows = await connection.runAndReadAll('SELECT DISTINCT subject FROM _store.folded ORDER BY subject');
+  const names = new Set(subjects.map(({ name }) => name));
+  const gone: Finding[] = [];
+  for (const [name] of rows.getRows())
+    if (!names.has(name as string)) gone.push(...(await forget(connection, name as string, run)));
+  return gone;
+}
+
+/** When a finding that changed stood, before and after. */
+function changesOf({ before, after }: Refolded): Interval[] {
+  const text = (finding: Finding) => JSON.stringify(finding);
+  const [old, fresh] = [new Set(before.map(text)), new Set(after.map(text))];
+  return [...before.filter((one) => !fresh.has(text(one))), ...after.filter((one) => !old.has(text(one)))].map((one) =>
+    reachOf(one),
+  );
+}
+
+/** When what rules ask beside the findings may have changed: who wrote (also before), and how clocks stood. */
+function surroundingsIn(dirty: Dirty): Interval[] {
+  const writes = [...(dirty.get(scopes.writes) ?? [])].map((bucket) => ({
+    fromMicros: bucket,
+    toMicros: bucket + BUCKET_MICROS + WRITERS_LOOK_BACK_MICROS,
+  }));
+  const hops = [...(dirty.get(scopes.hops) ?? [])].map((segment) => ({
+    fromMicros: segment - SEGMENT_MICROS,
+    toMicros: segment + 2 * SEGMENT_MICROS,
+  }));
+  return [...writes, ...hops];
+}
+
+/** Judges every group of findings that one of the seeds meets. */
+async function judgeAgain(
+  connection: DuckDBConnection,
+  seeds: readonly Interval[],
+  members: readonly Member[],
+): Promise<Pick<Correlated, 'findings' | 'links' | 'chains'>> {
+  const groups = await groupsMeeting(connection, seeds);
+  const findings = groups.flat();
+  if (findings.length === 0) return { findings, links: [], chains: [] };
+  const surroundings = await surroundingsOf(connection, members, findings);
+  const links: Link[] = [];
+  const chains: Chain[] = [];
+  for (const group of groups) {
+    const judged = judge(group, causes, surroundings);
+    links.push(...judged);
+    chains.push(...buildChains(group, judged, sha256));
+  }
+  return { findings, links, chains };
+}
+
+/** The groups as of now, found in ever wider windows until none reaches beyond its window. */
+async function groupsMeeting(connection: DuckDBConnection, seeds: readonly Interval[]): Promise<Finding[][]> {
+  let from = Math.min(...seeds.map(({ fromMicros }) => fromMicros));
+  for (;;) {
+    if (seeds.length === 0) return [];
+    const findings = await standingFindings(connection, from - SEGMENT_MICROS);
+    const groups = componentsOf(findings).filter((group) =>
+      group.some((one) => seeds.some((seed) => meet(reachOf(one), seed))),
+    );
+    const reaches = Math.min(from, ...groups.flat().map((one) => reachOf(one).fromMicros));
+    if (reaches >= from) return groups;
+    from = reaches;
+  }
+}

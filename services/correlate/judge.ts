@@ -85,7 +85,7 @@ interface Onset {
 }
 
 function onset(finding: Finding, surroundings: Surroundings): Onset {
-  const ahead = surroundings.clockOffset(finding.subject);
+  const ahead = surroundings.clockOffset(finding.subject, finding.startedMicros);
   return {
     earliest: finding.startedMicros - (finding.unseenMicros ?? 0) - Math.max(0, ahead),
     latest: finding.startedByMicros + Math.max(0, -ahead),

@@ -3,7 +3,6 @@ import type { Chain, Link } from '../../shared/chain.js';
 import type { Finding } from '../../shared/finding.js';
 import { sha256 } from '../../shared/hash.js';
 import { appendRows } from '../../shared/store/store.js';
-import type { Correlated } from './index.js';
 
 /** What a correlation changed in the store. */
 export interface Recorded {
@@ -21,18 +20,20 @@ interface Mark {
  * Writes what changed, in one transaction: derived tables are append-only, the latest row is the current one, and what no longer holds is withdrawn.
  * The same result written twice changes nothing.
  */
-export async function record(connection: DuckDBConnection, correlated: Correlated, ruleset: string): Promise<Recorded> {
-  await connection.run('BEGIN');
-  try {
-    const mark = await nextMark(connection, ruleset);
-    const findings = await recordFindings(connection, correlated.findings, mark);
-    const chains = await recordChains(connection, correlated, mark);
-    await connection.run('COMMIT');
-    return { findings, chains };
-  } catch (cause) {
-    await connection.run('ROLLBACK').catch(() => undefined);
-    throw cause;
-  }
+export async function record(connection: DuckDBConnection, change: Change, ruleset: string): Promise<Recorded> {
+  const mark = await nextMark(connection, ruleset);
+  const findings = await recordFindings(connection, change, mark);
+  const chains = await recordChains(connection, change, mark);
+  return { findings, chains };
+}
+
+/** What was judged anew; anything else stands as it is. */
+export interface Change {
+  readonly findings: readonly Finding[];
+  /** Findings that stood and stand no more. */
+  readonly goneFindings: ReadonlySet<string>;
+  /** The chains of those findings. A chain that had one of them, or one that is gone, and is not here is withdrawn. */
+  readonly chains: readonly Chain[];
 }
 
 async function nextMark(connection: DuckDBConnection, ruleset: string): Promise<Mark> {
@@ -45,7 +46,7 @@ async function nextMark(connection: DuckDBConnection, ruleset: string): Promise<
 
 async function recordFindings(
   connection: DuckDBConnection,
-  findings: readonly Finding[],
+  { findings, goneFindings }: Change,
   mark: Mark,
 ): Promise<Recorded['findings']> {
   const current = await currentHashes(
@@ -68,8 +69,7 @@ async function recordFindings(
       finding.evidence.map(({ table, id, role }) => [finding.id, mark.seq, table, id, role]),
     ),
   );
-  const kept = new Set(findings.map((finding) => finding.id));
-  const gone = [...current.keys()].filter((id) => !kept.has(id));
+  const gone = [...goneFindings].filter((id) => current.has(id));
   for (const id of gone) await withdrawFinding(connection, id, mark);
   const added = fresh.filter(({ finding }) => !current.has(finding.id)).length;
   return { added, changed: fresh.length - added, withdrawn: gone.length };
@@ -127,11 +127,14 @@ interface KnownChain {
 
 async function recordChains(
   connection: DuckDBConnection,
-  { chains }: Correlated,
+  { findings, goneFindings, chains }: Change,
   mark: Mark,
 ): Promise<Recorded['chains']> {
   const known = new Map((await knownChains(connection)).map((chain) => [chain.id, chain]));
-  const standing = [...known.values()].filter((chain) => chain.state !== 'withdrawn');
+  const judged = new Set([...goneFindings, ...findings.map(({ id }) => id)]);
+  const standing = [...known.values()].filter(
+    (chain) => chain.state !== 'withdrawn' && chain.members.some((id) => judged.has(id)),
+  );
   const fresh = chains
     .map((chain) => ({ chain, hash: sha256(JSON.stringify([chain, mark.ruleset])) }))
     .filter(({ chain, hash }) => {

@@ -1,4 +1,4 @@
-import type { Hop } from './clocks.js';
+import type { TracedHop } from './clocks.js';
 import { goError } from './go-errors.js';
 import type { Attempt, EtcdAnswer, EtcdWrite, GoFailure, Span } from './item.js';
 
@@ -19,7 +19,7 @@ export interface TraceItems {
   readonly failures: readonly ByService<GoFailure>[];
   readonly writes: readonly ByService<EtcdWrite>[];
   /** Calls that both sides saw: what clocks are compared by. */
-  readonly hops: readonly Hop[];
+  readonly hops: readonly TracedHop[];
 }
 
 interface ByService<T> {
@@ -282,11 +282,12 @@ function etcdWrite(span: Span): EtcdWrite {
 }
 
 /** A call from one service to another that waited for its answer. */
-function hop({ span, parent }: Node): Hop[] {
+function hop({ span, parent }: Node): TracedHop[] {
   const caller = parent?.span;
   if (span.kind !== 'server' || caller?.kind !== 'client' || caller.service === span.service) return [];
   return [
     {
+      traceId: span.traceId,
       caller: caller.service,
       callee: span.service,
       sentMicros: caller.startMicros,

@@ -57,6 +57,19 @@ const TABLES: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS _store.chain_links (chain_id VARCHAR NOT NULL, revision BIGINT NOT NULL, rule VARCHAR NOT NULL, cause_finding_id VARCHAR NOT NULL,
   effect_finding_id VARCHAR NOT NULL, cause_kind VARCHAR NOT NULL, effect_kind VARCHAR NOT NULL, lag_ms BIGINT NOT NULL, verdict VARCHAR NOT NULL,
   confidence DOUBLE NOT NULL, basis JSON NOT NULL)`,
+
+  // What correlate keeps so that it need not read all evidence again. Everything in it can be made anew from evidence; of one bucket all rows
+  // together count (from the last whole one on), of one segment the latest. Times are microseconds.
+  `CREATE TABLE IF NOT EXISTS _store.rollups (scope VARCHAR NOT NULL, bucket BIGINT NOT NULL, run BIGINT NOT NULL, whole BOOLEAN NOT NULL, payload BLOB NOT NULL)`,
+
+  `CREATE TABLE IF NOT EXISTS _store.folded (subject VARCHAR NOT NULL, segment BIGINT NOT NULL, run BIGINT NOT NULL, state BLOB, findings VARCHAR NOT NULL)`,
+
+  'CREATE TABLE IF NOT EXISTS _store.members (service VARCHAR, instance VARCHAR NOT NULL, peer VARCHAR)',
+
+  'CREATE TABLE IF NOT EXISTS _store.exports (service VARCHAR, instance VARCHAR NOT NULL, metric VARCHAR NOT NULL)',
+
+  // Up to which commit evidence was correlated, and by what.
+  `CREATE TABLE IF NOT EXISTS _store.correlated (run BIGINT NOT NULL, seq BIGINT NOT NULL, rollups VARCHAR NOT NULL, folds VARCHAR NOT NULL)`,
 ];
 
 /** What every evidence relation shows first. The id is the hash's first 128 bits: stored once, shown twice. */

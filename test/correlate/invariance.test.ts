@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import type { DuckDBConnection } from '@duckdb/node-api';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { type Correlated, correlate } from '../../services/correlate/index.js';
+import { standingFindings } from '../../services/correlate/refold.js';
 import type { MetricRow, SpanRow } from '../../shared/evidence.js';
 import type { Finding } from '../../shared/finding.js';
-import { emptyBatch, openStore } from '../../shared/store/store.js';
+import { type Batch, emptyBatch, openStore } from '../../shared/store/store.js';
 import { temporaryFolder } from '../helpers/store.js';
-import { type Evidence, evidenceOf, type Story, shuffled, stories } from '../helpers/story.js';
+import { Chance, type Evidence, evidenceOf, type Story, shuffled, stories } from '../helpers/story.js';
 
 type Row = { readonly span: SpanRow } | { readonly point: MetricRow };
 
@@ -18,17 +20,57 @@ const rowsOf = (...evidence: readonly Evidence[]): Row[] =>
 async function correlated(t: ExecutionContext, batches: readonly (readonly Row[])[]): Promise<Correlated> {
   const store = await openStore(join(temporaryFolder(t), 'night.duckdb'));
   try {
-    for (const rows of batches) {
-      const batch = emptyBatch();
-      for (const row of rows)
-        if ('span' in row) batch.traces.push({ sourceId: 'spans', row: row.span });
-        else batch.metrics.push({ sourceId: 'scrapes', row: row.point });
-      await store.commit(batch);
-    }
+    for (const rows of batches) await store.commit(batchOf(rows));
     return await correlate(store.connection);
   } finally {
     store.close();
   }
+}
+
+/** What a store says in the end that was asked after every batch, and whose process ended after some. */
+async function correlatedInSteps(
+  t: ExecutionContext,
+  batches: readonly (readonly Row[])[],
+  restart = false,
+): Promise<Standing> {
+  const path = join(temporaryFolder(t), 'night.duckdb');
+  let store = await openStore(path);
+  try {
+    for (const [index, rows] of batches.entries()) {
+      await store.commit(batchOf(rows));
+      if (restart && index % 2 === 1) {
+        store.close();
+        store = await openStore(path);
+      }
+      await correlate(store.connection);
+    }
+    return await standing(store.connection);
+  } finally {
+    store.close();
+  }
+}
+
+type Standing = { readonly [Relation in 'findings' | 'chains' | 'links']: unknown };
+
+/** What stands, history and the moments of recording apart. */
+async function standing(connection: DuckDBConnection): Promise<Standing> {
+  const rows = async (query: string) => (await connection.runAndReadAll(query)).getRowObjectsJson();
+  const said = await standingFindings(connection, Number.NEGATIVE_INFINITY);
+  return {
+    findings: said.sort((a, b) => (a.id < b.id ? -1 : 1)),
+    chains: await rows('SELECT * EXCLUDE (revision, recorded_at, reason, supersedes) FROM chains ORDER BY chain_id'),
+    links: await rows(
+      'SELECT * EXCLUDE (revision) FROM chain_links ORDER BY chain_id, cause_finding_id, effect_finding_id, rule',
+    ),
+  };
+}
+
+function batchOf(rows: readonly Row[]): Batch {
+  const batch = emptyBatch();
+  for (const row of rows)
+    if ('span' in row) batch.traces.push({ sourceId: 'spans', row: row.span });
+    else batch.metrics.push({ sourceId: 'scrapes', row: row.point });
+  return batch;
 }
 
 /** Everything that is said, as JSON says it. */
@@ -69,6 +111,37 @@ test('the evidence alone decides: not its order, its batches, or how often it wa
     8,
   );
 });
+
+test('asked after every commit, a store says in the end what it says when asked once', async (t) => {
+  await holds(
+    t,
+    fc.asyncProperty(
+      stories(),
+      fc.nat(),
+      fc.integer({ min: 2, max: 9 }),
+      fc.boolean(),
+      async (story, seed, parts, late) => {
+        const rows = rowsOf(evidenceOf(story)).sort((a, b) => timeOf(a) - timeOf(b));
+        const again = shuffled(rows, seed).slice(0, Math.ceil(rows.length / 10));
+        const once = await correlatedInSteps(t, [rows]);
+        const arriving = late ? delayed([...rows, ...again], seed) : shuffled([...rows, ...again], seed + 1);
+        assert.deepEqual(await correlatedInSteps(t, split(arriving, parts), late), once);
+      },
+    ),
+    10,
+  );
+});
+
+const timeOf = (row: Row): number => Number(('span' in row ? row.span.endUnixNano : row.point.timeUnixNano) / 1000n);
+
+/** In the order of time, but one in five by up to a day later. */
+function delayed(rows: readonly Row[], seed: number): Row[] {
+  const chance = new Chance(seed);
+  return rows
+    .map((row) => ({ row, at: timeOf(row) + (chance.next() < 0.2 ? 10 ** (4 + 7 * chance.next()) : 0) }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ row }) => row);
+}
 
 test('every finding and every chain has an id of its own, whatever became of scrapes and spans', async (t) => {
   await holds(

@@ -1,0 +1,186 @@
+import { deserialize, serialize } from 'node:v8';
+import { blobValue, type DuckDBBlobValue, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api';
+import type { Finding } from '../../shared/finding.js';
+import { sha256 } from '../../shared/hash.js';
+import { appendRows } from '../../shared/store/store.js';
+import type { Detector } from './detector.js';
+import { type Around, endFold, enterSegment, type Fold, startFold, stepFold } from './engine.js';
+import type { Item } from './item.js';
+import { readParts } from './refresh.js';
+import {
+  type MemberPart,
+  mergeService,
+  SEGMENT_MICROS,
+  type ServicePart,
+  scrapesOf,
+  segmentOf,
+  serviceItems,
+  servicePart,
+} from './rollup.js';
+
+/** One subject and who folds over it. */
+export interface Subject {
+  /** Entity key. */
+  readonly name: string;
+  readonly detectors: readonly Detector[];
+  readonly around: Around;
+  /** Scopes of the rollups that its items are in. */
+  readonly scopes: readonly string[];
+  readonly of: 'service' | 'scrapes';
+}
+
+/** Findings of a subject before and after a refold, as far as it went. */
+export interface Refolded {
+  readonly before: readonly Finding[];
+  readonly after: readonly Finding[];
+}
+
+/** What is open where the evidence ends comes after every segment. */
+const TAIL = 9_000_000_000_000_000;
+
+interface Folded {
+  readonly state: Uint8Array | null;
+  readonly findings: string;
+}
+
+/**
+ * Folds a subject anew from the last border before the first dirty bucket, until a border after the last one at which the state is what it was.
+ * Cost follows what changed; the result is that of folding everything.
+ */
+export async function refold(
+  connection: DuckDBConnection,
+  subject: Subject,
+  dirty: { readonly fromMicros: number; readonly toMicros: number },
+  run: bigint,
+): Promise<Refolded> {
+  const { detectors, around } = subject;
+  const border = await borderBefore(connection, subject.name, segmentOf(dirty.fromMicros));
+  const known = await foldedFrom(connection, subject.name, border.next);
+  const rows: DuckDBValue[][] = [];
+  const before: Finding[] = [];
+  const after: Finding[] = [];
+  const leave = (segment: number, state: Uint8Array | null, findings: readonly Finding[]) => {
+    const old = known.get(segment);
+    known.delete(segment);
+    before.push(...(old ? (JSON.parse(old.findings) as Finding[]) : []));
+    after.push(...findings);
+    const text = JSON.stringify(findings);
+    if (old && old.findings === text && sameBytes(old.state, state)) return;
+    rows.push([subject.name, BigInt(segment), run, state && blobValue(state), text]);
+  };
+  const settled = (segment: number, state: Uint8Array) =>
+    segment >= segmentOf(dirty.toMicros) && sameBytes(known.get(segment)?.state ?? null, state);
+
+  const fold: Fold = border.state ? (deserialize(border.state) as Fold) : startFold(detectors);
+  let segment: number | undefined;
+  let findings: Finding[] = [];
+  let agreed = false;
+  for await (const { bucket, firstMicros, items } of itemsOf(connection, subject, border.next)) {
+    if (segmentOf(bucket) !== segment) {
+      if (segment !== undefined) {
+        const state = serialize(fold);
+        agreed = settled(segment, state);
+        leave(segment, state, findings);
+        if (agreed) break;
+      }
+      segment = segmentOf(bucket);
+      findings = [];
+      enterSegment(fold, segment);
+    }
+    fold.coveredFromMicros = Math.min(fold.coveredFromMicros, firstMicros);
+    for (const item of items) findings.push(...stepFold(detectors, fold, item, around, sha256));
+  }
+  if (!agreed) {
+    if (segment !== undefined) leave(segment, null, findings);
+    leave(TAIL, null, endFold(detectors, fold, around, sha256));
+  }
+  const reached = agreed ? segment! : Number.POSITIVE_INFINITY;
+  for (const emptied of [...known.keys()].filter((one) => one < reached)) leave(emptied, null, []);
+  await appendRows(connection, 'folded', rows);
+  return { before, after };
+}
+
+/** The findings that stand and are not over before a moment. */
+export async function standingFindings(connection: DuckDBConnection, fromMicros: number): Promise<Finding[]> {
+  // What ended at a moment was emitted in its segment or later: there the quiet after it was seen.
+  const since = Number.isFinite(fromMicros) ? `WHERE segment >= ${segmentOf(fromMicros)}` : '';
+  const rows = await connection.runAndReadAll(
+    `SELECT findings FROM (SELECT findings FROM _store.folded ${since} QUALIFY row_number() OVER (PARTITION BY subject, segment ORDER BY run DESC) = 1)
+     WHERE findings <> '[]'`,
+  );
+  return rows.getRows().flatMap(([findings]) => JSON.parse(findings as string) as Finding[]);
+}
+
+/** A subject that is no more: what it found is gone. */
+export async function forget(connection: DuckDBConnection, name: string, run: bigint): Promise<Finding[]> {
+  const known = await foldedFrom(connection, name, Number.NEGATIVE_INFINITY);
+  await appendRows(
+    connection,
+    'folded',
+    [...known].map(([segment]) => [name, BigInt(segment), run, null, '[]']),
+  );
+  return [...known.values()].flatMap(({ findings }) => JSON.parse(findings) as Finding[]);
+}
+
+/** The last written state before a segment, and where to go on from it. */
+async function borderBefore(
+  connection: DuckDBConnection,
+  name: string,
+  segment: number,
+): Promise<{ state: Uint8Array | undefined; next: number }> {
+  if (!Number.isFinite(segment)) return { state: undefined, next: Number.NEGATIVE_INFINITY };
+  const found = await connection.runAndReadAll(
+    `SELECT segment::DOUBLE, state FROM (SELECT segment, state FROM _store.folded WHERE subject = ${literal(name)} AND segment < ${segment}
+       QUALIFY row_number() OVER (PARTITION BY segment ORDER BY run DESC) = 1) WHERE state IS NOT NULL ORDER BY segment DESC LIMIT 1`,
+  );
+  const row = found.getRows()[0];
+  if (!row) return { state: undefined, next: Number.NEGATIVE_INFINITY };
+  return { state: (row[1] as DuckDBBlobValue).bytes, next: (row[0] as number) + SEGMENT_MICROS };
+}
+
+async function foldedFrom(
+  connection: DuckDBConnection,
+  name: string,
+  fromMicros: number,
+): Promise<Map<number, Folded>> {
+  const rows = await connection.runAndReadAll(
+    `SELECT segment::DOUBLE, state, findings FROM _store.folded WHERE subject = ${literal(name)} ${Number.isFinite(fromMicros) ? `AND segment >= ${fromMicros}` : ''}
+     QUALIFY row_number() OVER (PARTITION BY segment ORDER BY run DESC) = 1 ORDER BY segment`,
+  );
+  return new Map(
+    rows
+      .getRows()
+      .map(([segment, state, findings]) => [
+        segment as number,
+        { state: state === null ? null : (state as DuckDBBlobValue).bytes, findings: findings as string },
+      ]),
+  );
+}
+
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+function sameBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
+}
+
+interface Items {
+  readonly bucket: number;
+  /** When the subject was first watched in the bucket. */
+  readonly firstMicros: number;
+  readonly items: readonly Item[];
+}
+
+async function* itemsOf(connection: DuckDBConnection, subject: Subject, fromMicros: number): AsyncGenerator<Items> {
+  const to = Number.POSITIVE_INFINITY;
+  if (subject.of === 'service')
+    for await (const { bucket, parts } of readParts<ServicePart>(connection, subject.scopes, fromMicros, to)) {
+      const whole = servicePart();
+      for (const { part } of parts) mergeService(whole, part);
+      yield { bucket, firstMicros: whole.firstMicros, items: serviceItems(whole) };
+    }
+  else
+    for await (const { bucket, parts } of readParts<MemberPart>(connection, subject.scopes, fromMicros, to)) {
+      const items = scrapesOf(parts.map(({ scope, part }) => ({ member: scope.slice(scope.indexOf('\n') + 1), part })));
+      yield { bucket, firstMicros: items[0]?.atMicros ?? Number.POSITIVE_INFINITY, items };
+    }
+}

@@ -1,0 +1,285 @@
+import { deserialize, serialize } from 'node:v8';
+import {
+  blobValue,
+  type DuckDBBlobValue,
+  type DuckDBConnection,
+  type DuckDBListValue,
+  type DuckDBValue,
+} from '@duckdb/node-api';
+import { appendRows } from '../../shared/store/store.js';
+import type { Input } from './item.js';
+import { type StoredSpan, tracePieces } from './pieces.js';
+import {
+  addHops,
+  addRequest,
+  addWrite,
+  BUCKET_MICROS,
+  bucketOf,
+  type HopsPart,
+  hopsPart,
+  type MemberPart,
+  memberPart,
+  SEGMENT_MICROS,
+  type ServicePart,
+  scopes,
+  segmentOf,
+  servicePart,
+  type WritesPart,
+  writesPart,
+} from './rollup.js';
+import { readTrace, type TraceItems } from './traces.js';
+
+/** 2006: a span that says it is older (or has no time, which reads as 1970) says nothing of when its service was watched. */
+const POSSIBLE_FROM_MICROS = 1_136_073_600_000_000;
+
+type Part = ServicePart | WritesPart | HopsPart | MemberPart;
+
+/** Buckets by scope. */
+export type Dirty = Map<string, Set<number>>;
+
+/**
+ * Brings the rollups up to the newest commit: reads the evidence of the commits after `cursor`, and of older evidence only the traces that it belongs
+ * to. Evidence rows carry their commit, so what is dirty is in the store from the moment it is committed: a crash loses no mark.
+ */
+export async function refresh(
+  connection: DuckDBConnection,
+  cursor: bigint,
+  run: bigint,
+  inputs: readonly Input[],
+): Promise<Dirty> {
+  const parts = new Parts();
+  const stale = await refreshTraces(connection, cursor, parts);
+  await refreshScrapes(connection, cursor, inputs, parts);
+  const rebuilt = stale.size > 0 ? await rebuild(connection, stale) : new Parts();
+  const dirty: Dirty = new Map();
+  const rows: DuckDBValue[][] = [];
+  const write = (scope: string, bucket: number, part: Part, whole: boolean) => {
+    rows.push([scope, BigInt(bucket), run, whole, blobValue(serialize(part))]);
+    dirty.set(scope, (dirty.get(scope) ?? new Set<number>()).add(bucket));
+  };
+  for (const [scope, bucket, part] of parts.entries())
+    if (!stale.has(placeOf(scope, bucket))) write(scope, bucket, part, false);
+  for (const { scope, bucket } of stale.values()) write(scope, bucket, rebuilt.at(scope, bucket), true);
+  await appendRows(connection, 'rollups', rows);
+  return dirty;
+}
+
+/** The parts of some scopes from a moment on, bucket by bucket in the order of time. */
+export async function* readParts<P extends Part>(
+  connection: DuckDBConnection,
+  names: readonly string[],
+  fromMicros: number,
+  toMicros: number,
+): AsyncGenerator<{ bucket: number; parts: readonly { readonly scope: string; readonly part: P }[] }> {
+  if (names.length === 0) return;
+  const bounds = [
+    Number.isFinite(fromMicros) ? `AND bucket >= ${fromMicros}` : '',
+    Number.isFinite(toMicros) ? `AND bucket <= ${toMicros}` : '',
+  ];
+  const result = await connection.stream(
+    `SELECT bucket::DOUBLE, scope, whole, payload FROM _store.rollups WHERE scope IN (${names.map(literal).join(', ')}) ${bounds.join(' ')}
+     ORDER BY bucket, scope, run, whole DESC`,
+  );
+  let current: { bucket: number; parts: { scope: string; part: P }[] } | undefined;
+  for await (const chunk of result) {
+    const c = chunk.getColumns();
+    for (let row = 0; row < chunk.rowCount; row++) {
+      const bucket = c[0]![row] as number;
+      const scope = c[1]![row] as string;
+      if (current && current.bucket !== bucket) {
+        yield current;
+        current = undefined;
+      }
+      current ??= { bucket, parts: [] };
+      if (c[2]![row] as boolean) current.parts = current.parts.filter((part) => part.scope !== scope);
+      current.parts.push({ scope, part: deserialize((c[3]![row] as DuckDBBlobValue).bytes) as P });
+    }
+  }
+  if (current) yield current;
+}
+
+/** Parts to be written, by scope and bucket. */
+class Parts {
+  readonly #parts = new Map<string, Map<number, Part>>();
+
+  at(scope: string, bucket: number): Part {
+    const buckets = this.#parts.get(scope) ?? new Map<number, Part>();
+    this.#parts.set(scope, buckets);
+    const known = buckets.get(bucket);
+    if (known) return known;
+    const fresh = emptyPart(scope);
+    buckets.set(bucket, fresh);
+    return fresh;
+  }
+
+  *entries(): Generator<[scope: string, bucket: number, part: Part]> {
+    for (const [scope, buckets] of this.#parts) for (const [bucket, part] of buckets) yield [scope, bucket, part];
+  }
+}
+
+function emptyPart(scope: string): Part {
+  if (scope === scopes.writes) return writesPart();
+  if (scope === scopes.hops) return hopsPart();
+  return scope.startsWith('member:') ? memberPart() : servicePart();
+}
+
+/* ---- traces ---- */
+
+/** One thing that a trace says, and where it goes. */
+interface Entry {
+  readonly scope: string;
+  readonly bucket: number;
+  readonly says: unknown;
+  readonly add: (part: Part) => void;
+}
+
+interface Place {
+  readonly scope: string;
+  readonly bucket: number;
+}
+
+const placeOf = (scope: string, bucket: number): string => `${scope}\n${bucket}`;
+
+/**
+ * Adds what new spans say. Where a late span changes what its trace said before, the buckets in which it said so are returned: they are stale, and are
+ * made anew from evidence.
+ */
+async function refreshTraces(connection: DuckDBConnection, cursor: bigint, parts: Parts): Promise<Map<string, Place>> {
+  const stale = new Map<string, Place>();
+  await touch(connection, `commit_seq > ${cursor}`);
+  const isNew = (span: StoredSpan) => span.commitSeq > cursor;
+  for await (const piece of tracePieces(connection, { all: cursor === 0n, isTouched: isNew })) {
+    const before = piece.filter((span) => !isNew(span));
+    const said = new Map<string, number>();
+    const places = new Map<string, Place>();
+    if (before.length > 0)
+      for (const entry of entriesOf(readTrace(before))) {
+        const text = textOf(entry);
+        said.set(text, (said.get(text) ?? 0) + 1);
+        places.set(text, entry);
+      }
+    for (const entry of entriesOf(readTrace(piece))) {
+      const text = before.length > 0 ? textOf(entry) : '';
+      const count = said.get(text) ?? 0;
+      if (count > 0) said.set(text, count - 1);
+      else entry.add(parts.at(entry.scope, entry.bucket));
+    }
+    for (const [text, count] of said) {
+      const { scope, bucket } = places.get(text)!;
+      if (count > 0) stale.set(placeOf(scope, bucket), { scope, bucket });
+    }
+    for (const span of piece)
+      if (isNew(span)) watched(parts.at(span.service, bucketOf(span.startMicros)) as ServicePart, span);
+  }
+  return stale;
+}
+
+async function touch(connection: DuckDBConnection, which: string): Promise<void> {
+  await connection.run(
+    `CREATE OR REPLACE TEMP TABLE touched AS SELECT trace_id, min(start_unix_nano // 1000)::BIGINT AS lo, max(start_unix_nano // 1000)::BIGINT AS hi
+     FROM _store.spans WHERE ${which} GROUP BY trace_id`,
+  );
+}
+
+const textOf = ({ scope, bucket, says }: Entry): string => JSON.stringify([scope, bucket, says]);
+
+function watched(part: ServicePart, span: StoredSpan): void {
+  if (span.startMicros >= POSSIBLE_FROM_MICROS) part.firstMicros = Math.min(part.firstMicros, span.startMicros);
+}
+
+function* entriesOf({ requests, attempts, failures, writes, hops }: TraceItems): Generator<Entry> {
+  for (const { service, item } of requests)
+    yield at(service, bucketOf(item.atMicros), item, (part) => addRequest(part as ServicePart, item));
+  for (const { service, item } of attempts)
+    yield at(service, bucketOf(item.atMicros), item, (part) => (part as ServicePart).attempts.push(item));
+  for (const { service, item } of failures)
+    yield at(service, bucketOf(item.atMicros), item, (part) => (part as ServicePart).failures.push(item));
+  for (const { service, item } of writes)
+    yield at(scopes.writes, bucketOf(item.atMicros), [service, item], (part) =>
+      addWrite(part as WritesPart, service, item),
+    );
+  for (const hop of hops)
+    yield at(scopes.hops, segmentOf(hop.sentMicros), hop, (part) =>
+      addHops(part as HopsPart, `${hop.caller}\n${hop.callee}`, [hop]),
+    );
+}
+
+const at = (scope: string, bucket: number, says: unknown, add: Entry['add']): Entry => ({ scope, bucket, says, add });
+
+/** The stale buckets, made anew from all traces that have a span in them. */
+async function rebuild(connection: DuckDBConnection, stale: ReadonlyMap<string, Place>): Promise<Parts> {
+  const windows = [...stale.values()].map(({ scope, bucket }): [number, number] => [
+    bucket,
+    bucket + (scope === scopes.hops ? SEGMENT_MICROS : BUCKET_MICROS) - 1,
+  ]);
+  await touch(
+    connection,
+    windows
+      .flatMap(([from, to]) =>
+        ['start_time', 'end_time'].map(
+          (column) => `${column} BETWEEN make_timestamp(${from}) AND make_timestamp(${to})`,
+        ),
+      )
+      .join(' OR '),
+  );
+  const inside = (micros: number) => windows.some(([from, to]) => micros >= from && micros <= to);
+  const isTouched = ({ startMicros, endMicros }: StoredSpan) => inside(startMicros) || inside(endMicros);
+  const parts = new Parts();
+  for await (const piece of tracePieces(connection, { all: false, isTouched })) {
+    for (const entry of entriesOf(readTrace(piece)))
+      if (stale.has(placeOf(entry.scope, entry.bucket))) entry.add(parts.at(entry.scope, entry.bucket));
+    for (const span of piece) {
+      const bucket = bucketOf(span.startMicros);
+      if (stale.has(placeOf(span.service, bucket))) watched(parts.at(span.service, bucket) as ServicePart, span);
+    }
+  }
+  return parts;
+}
+
+/* ---- scrapes ---- */
+
+async function refreshScrapes(
+  connection: DuckDBConnection,
+  cursor: bigint,
+  inputs: readonly Input[],
+  parts: Parts,
+): Promise<void> {
+  const result = await connection.stream(
+    `SELECT service, instance, (time_unix_nano // 1000)::DOUBLE, metric, attributes, value, bounds, counts, left(body_hash, 32) FROM _store.metric_points
+     WHERE commit_seq > ${cursor} AND instance IS NOT NULL AND (${seriesFilter(inputs)})`,
+  );
+  for await (const chunk of result) {
+    const c = chunk.getColumns();
+    for (let row = 0; row < chunk.rowCount; row++) {
+      const at = (column: number) => c[column]![row]!;
+      const atMicros = at(2) as number;
+      const part = parts.at(scopes.member(at(0) as string | null, at(1) as string), bucketOf(atMicros)) as MemberPart;
+      part.rows.push({
+        atMicros,
+        metric: at(3) as string,
+        attributes: at(4) as string,
+        value: (at(5) as number | null) ?? Number.NaN,
+        bounds: numbers(at(6)),
+        counts: numbers(at(7)),
+        evidenceId: at(8) as string,
+      });
+    }
+  }
+}
+
+const numbers = (value: DuckDBValue): number[] | null =>
+  value === null ? null : [...((value as DuckDBListValue).items as number[])];
+
+function seriesFilter(inputs: readonly Input[]): string {
+  const filters = new Set<string>();
+  for (const input of inputs) {
+    if (input.of !== 'series') continue;
+    const labels = Object.entries(input.where ?? {}).map(
+      ([label, value]) => `json_extract_string(attributes, '$."${label}"') = ${literal(value)}`,
+    );
+    filters.add([`metric = ${literal(input.metric)}`, ...labels].join(' AND '));
+  }
+  return [...filters].map((filter) => `(${filter})`).join(' OR ') || 'false';
+}
+
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
