@@ -4,7 +4,7 @@ import { close, openForReading } from '../shared/store/open.js';
 import { clock, drawChain, type Page, verdict } from './query/draw.js';
 import { explain } from './query/explain.js';
 import { printable } from './query/printable.js';
-import { findChain, readChains, readWhole, type WholeChain } from './query/read.js';
+import { countFindings, findChain, readChains, readWhole, type WholeChain } from './query/read.js';
 import { type Format, runSql } from './query/sql.js';
 
 /** Text for people is at most this wide, and as narrow as their terminal. */
@@ -22,9 +22,9 @@ export async function replayCommand(folder: string, options: { db: string; json?
     nowUnixNano: BigInt(Date.now()) * 1_000_000n,
     onProgress: progress(),
   });
-  const chains = await wholeChains(options.db);
-  if (options.json) print(JSON.stringify(replayDocument(replayed, chains), null, 2));
-  else print(replayText(replayed, chains));
+  const standing = await whatStands(options.db);
+  if (options.json) print(JSON.stringify(replayDocument(replayed, standing), null, 2));
+  else print(replayText(replayed, standing));
 }
 
 /** A line that is rewritten in place on a terminal; nothing when output is piped. */
@@ -37,31 +37,37 @@ function progress(): (step: 'collect' | 'correlate', done: number, of: number) =
   };
 }
 
-async function wholeChains(db: string): Promise<WholeChain[]> {
+/** What the store comes to as a whole: a replay may have added to it, or nothing. */
+interface Standing {
+  readonly findings: number;
+  readonly chains: readonly WholeChain[];
+}
+
+async function whatStands(db: string): Promise<Standing> {
   const opened = await openForReading(db, { locked: true });
   try {
-    const whole: WholeChain[] = [];
-    for (const chain of await readChains(opened.connection)) whole.push(await readWhole(opened.connection, chain));
-    return whole;
+    const chains: WholeChain[] = [];
+    for (const chain of await readChains(opened.connection)) chains.push(await readWhole(opened.connection, chain));
+    return { findings: await countFindings(opened.connection), chains };
   } finally {
     close(opened);
   }
 }
 
-function replayDocument({ case: name, db, collected, ignored, correlated }: Replayed, chains: readonly WholeChain[]) {
+function replayDocument({ case: name, db, collected, ignored, correlated }: Replayed, { findings, chains }: Standing) {
   return {
     case: name,
     db,
     collected,
     ignored: Object.fromEntries(ignored),
-    findings: correlated.findings.length,
+    findings,
     recorded: correlated.recorded,
     chains,
   };
 }
 
-function replayText(replayed: Replayed, chains: readonly WholeChain[]): string {
-  const { collected, correlated, db } = replayed;
+function replayText(replayed: Replayed, { findings, chains }: Standing): string {
+  const { collected, db } = replayed;
   const wide = page();
   const other = replayed.case === 'storage-avalanche' ? 'decoys' : 'storage-avalanche';
   const file = db.includes(' ') ? `'${db}'` : db;
@@ -70,7 +76,7 @@ function replayText(replayed: Replayed, chains: readonly WholeChain[]): string {
     `${replayed.case}${replayed.title ? `: ${replayed.title}` : ''}`,
     evidenceLine(replayed),
     ...warnings(replayed),
-    `${correlated.findings.length} findings, ${chains.length} ${chains.length === 1 ? 'chain' : 'chains'}.`,
+    `${findings} findings, ${chains.length} ${chains.length === 1 ? 'chain' : 'chains'}.`,
     '',
     ...(chains.length === 0
       ? ['No chain: no finding was shown to have caused another.', '']

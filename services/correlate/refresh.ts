@@ -47,20 +47,20 @@ export async function refresh(
   run: bigint,
   inputs: readonly Input[],
 ): Promise<Dirty> {
-  const parts = new Parts();
-  const stale = await refreshTraces(connection, cursor, parts);
-  await refreshScrapes(connection, cursor, inputs, parts);
-  const rebuilt = stale.size > 0 ? await rebuild(connection, stale) : new Parts();
   const dirty: Dirty = new Map();
   const rows: DuckDBValue[][] = [];
-  const write = (scope: string, bucket: number, part: Part, whole: boolean) => {
-    rows.push([scope, BigInt(bucket), run, whole, blobValue(serialize(part))]);
-    dirty.set(scope, (dirty.get(scope) ?? new Set<number>()).add(bucket));
+  const put = (parts: Parts, whole: boolean) => {
+    for (const [scope, bucket, part] of parts.entries()) {
+      rows.push([scope, BigInt(bucket), run, whole, blobValue(serialize(part))]);
+      dirty.set(scope, (dirty.get(scope) ?? new Set<number>()).add(bucket));
+    }
   };
-  for (const [scope, bucket, part] of parts.entries())
-    if (!stale.has(placeOf(scope, bucket))) write(scope, bucket, part, false);
-  for (const { scope, bucket } of stale.values()) write(scope, bucket, rebuilt.at(scope, bucket), true);
-  await appendRows(connection, 'rollups', rows);
+  const parts = new Parts((full) => put(full, false));
+  const stale = await refreshTraces(connection, cursor, parts);
+  await refreshScrapes(connection, cursor, inputs, parts);
+  put(parts, false);
+  if (stale.size > 0) put(await rebuild(connection, stale), true);
+  await appendRows(connection, 'rollups', rows); // not earlier: a connection that streams evidence can do nothing else
   return dirty;
 }
 
@@ -78,7 +78,7 @@ export async function* readParts<P extends Part>(
   ];
   const result = await connection.stream(
     `SELECT bucket::DOUBLE, scope, whole, payload FROM _store.rollups WHERE scope IN (${names.map(literal).join(', ')}) ${bounds.join(' ')}
-     ORDER BY bucket, scope, run, whole DESC`,
+     ORDER BY bucket, scope, run, whole`,
   );
   let current: { bucket: number; parts: { scope: string; part: P }[] } | undefined;
   for await (const chunk of result) {
@@ -98,9 +98,27 @@ export async function* readParts<P extends Part>(
   if (current) yield current;
 }
 
+/** What a commit adds is one part a bucket; what a whole archive adds is several, so that little of it is held but as bytes. */
+const MOST_ADDED = 500_000;
+
 /** Parts to be written, by scope and bucket. */
 class Parts {
   readonly #parts = new Map<string, Map<number, Part>>();
+  readonly #full: ((full: Parts) => void) | undefined;
+  #added = 0;
+
+  constructor(full?: (full: Parts) => void) {
+    this.#full = full;
+  }
+
+  /** To be called after so many additions: what is held is let go when it is much. */
+  added(count: number): void {
+    this.#added += count;
+    if (this.#added < MOST_ADDED || !this.#full) return;
+    this.#full(this);
+    this.#parts.clear();
+    this.#added = 0;
+  }
 
   at(scope: string, bucket: number): Part {
     const buckets = this.#parts.get(scope) ?? new Map<number, Part>();
@@ -170,6 +188,7 @@ async function refreshTraces(connection: DuckDBConnection, cursor: bigint, parts
     }
     for (const span of piece)
       if (isNew(span)) watched(parts.at(span.service, bucketOf(span.startMicros)) as ServicePart, span);
+    parts.added(piece.length);
   }
   return stale;
 }
@@ -225,6 +244,7 @@ async function rebuild(connection: DuckDBConnection, stale: ReadonlyMap<string, 
   const inside = (micros: number) => windows.some(([from, to]) => micros >= from && micros <= to);
   const isTouched = ({ startMicros, endMicros }: StoredSpan) => inside(startMicros) || inside(endMicros);
   const parts = new Parts();
+  for (const { scope, bucket } of stale.values()) parts.at(scope, bucket); // one that says nothing any more is empty
   for await (const piece of tracePieces(connection, { all: false, isTouched })) {
     for (const entry of entriesOf(readTrace(piece)))
       if (stale.has(placeOf(entry.scope, entry.bucket))) entry.add(parts.at(entry.scope, entry.bucket));
@@ -264,6 +284,7 @@ async function refreshScrapes(
         evidenceId: at(8) as string,
       });
     }
+    parts.added(chunk.rowCount);
   }
 }
 

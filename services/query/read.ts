@@ -57,6 +57,11 @@ export interface WholeChain extends ChainRow {
   readonly findings: readonly FindingRow[];
 }
 
+export async function countFindings(connection: DuckDBConnection): Promise<number> {
+  const [row] = await jsonRows(connection, 'SELECT count(*)::INTEGER AS n FROM findings');
+  return row!['n'] as number;
+}
+
 /** Current chains, or those that were known at a moment (ISO 8601); the earliest first. */
 export async function readChains(connection: DuckDBConnection, asOf?: string): Promise<ChainRow[]> {
   const relation = asOf === undefined ? 'chains' : `chains_as_of(${asOfLiteral(asOf)})`;

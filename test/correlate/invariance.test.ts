@@ -9,7 +9,7 @@ import type { MetricRow, SpanRow } from '../../shared/evidence.js';
 import type { Finding } from '../../shared/finding.js';
 import { type Batch, emptyBatch, openStore } from '../../shared/store/store.js';
 import { temporaryFolder } from '../helpers/store.js';
-import { Chance, type Evidence, evidenceOf, type Story, shuffled, stories } from '../helpers/story.js';
+import { Chance, type Evidence, evidenceOf, importWrites, type Story, shuffled, stories } from '../helpers/story.js';
 
 type Row = { readonly span: SpanRow } | { readonly point: MetricRow };
 
@@ -130,6 +130,25 @@ test('asked after every commit, a store says in the end what it says when asked 
     ),
     10,
   );
+});
+
+test('a writer that becomes known late takes the surge from the storm, though no finding changes', async (t) => {
+  const [story] = fc.sample(
+    stories({ happens: 'storm', form: 'siblings', reachesQuota: false, environment: 'prod', ...calm }),
+    {
+      numRuns: 1,
+      seed: 7,
+    },
+  );
+  const told = evidenceOf(story!);
+  const imported = importWrites(story!);
+  const early = await correlatedInSteps(t, [rowsOf(told)]);
+  const late = await correlatedInSteps(t, [rowsOf(told), rowsOf(imported)]);
+  assert.deepEqual(late, await correlatedInSteps(t, [rowsOf(told, imported)]));
+  t.deepEqual(late.findings, early.findings);
+  const rules = ({ links }: Standing) => (links as { rule: string }[]).map(({ rule }) => rule);
+  t.true(rules(early).includes('retry-storm-raises-etcd-puts'));
+  t.false(rules(late).includes('retry-storm-raises-etcd-puts'));
 });
 
 const timeOf = (row: Row): number => Number(('span' in row ? row.span.endUnixNano : row.point.timeUnixNano) / 1000n);

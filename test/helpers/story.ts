@@ -138,7 +138,8 @@ class Ids {
   }
 }
 
-const START = BigInt(Date.UTC(2026, 2, 1, 2)) * 1_000_000n;
+/** An hour's border, where folds are written down and taken up, falls into the onset. */
+const START = BigInt(Date.UTC(2026, 2, 1, 1, 57, 47)) * 1_000_000n;
 const nanos = (seconds: number): bigint => START + BigInt(Math.round(seconds * 1e6)) * 1000n;
 
 const USUAL_PUTS = 10;
@@ -146,6 +147,22 @@ const USUAL_PUT_BYTES = 300;
 const STORM_PUT_BYTES = 65_536;
 const USUAL_SIZE = 10_000_000;
 const KEY = '/config/routes';
+
+/** Another service writes many keys while the story's storm goes on, each once. */
+export function importWrites(story: Story): Evidence {
+  const etcd = new Etcd(story, []);
+  const spans = Array.from({ length: story.length * 40 }, (_, count) => {
+    const traceId = (count + 1).toString(16).padStart(32, 'f');
+    const at = story.onset + count / 40;
+    return put(story, etcd, at, {
+      traceId,
+      spanId: traceId.slice(16),
+      service: 'import',
+      targetKey: `/imported/${count}`,
+    });
+  });
+  return { spans, points: [] };
+}
 
 /** When each loop starts a pass: evenly spread, from the failure that it follows to the storm's end. */
 function passTimes({ onset, length, failures, retrySeconds }: Story): { atSeconds: number; loop: number }[] {
