@@ -1,11 +1,11 @@
 /** Robust statistics on sorted numbers. */
 
-export function median(sorted: readonly number[]): number {
+export function median(sorted: ArrayLike<number>): number {
   return quantile(sorted, 0.5);
 }
 
 /** Linear interpolation between closest ranks; NaN for no values. */
-export function quantile(sorted: readonly number[], q: number): number {
+export function quantile(sorted: ArrayLike<number>, q: number): number {
   if (sorted.length === 0) return Number.NaN;
   const rank = q * (sorted.length - 1);
   const below = Math.floor(rank);
@@ -15,9 +15,8 @@ export function quantile(sorted: readonly number[], q: number): number {
 }
 
 /** Median absolute deviation from `center`, scaled by 1.4826 to equal the standard deviation of normal noise (Rousseeuw & Croux 1993). */
-export function scaledMad(values: readonly number[], center: number): number {
-  const deviations = values.map((value) => Math.abs(value - center)).sort((a, b) => a - b);
-  return 1.4826 * median(deviations);
+export function scaledMad(values: ArrayLike<number>, center: number): number {
+  return 1.4826 * median(Float64Array.from(values, (value) => Math.abs(value - center)).sort());
 }
 
 /**

@@ -13,7 +13,7 @@ import { loadMembers, noteMetrics, surroundingsOf } from './load.js';
 import { type Recorded, record } from './record.js';
 import { forget, type Refolded, refold, type Subject, standingFindings } from './refold.js';
 import { type Dirty, refresh } from './refresh.js';
-import { BUCKET_MICROS, SEGMENT_MICROS, scopes, WRITERS_LOOK_BACK_MICROS } from './rollup.js';
+import { BUCKET_MICROS, CLOCK_MICROS, scopes, WRITERS_LOOK_BACK_MICROS } from './rollup.js';
 
 /** What a correlation judged: everything that the commits since the last one can have changed, and what came of it. */
 export interface Correlated {
@@ -185,9 +185,9 @@ function surroundingsIn(dirty: Dirty): Interval[] {
     fromMicros: bucket,
     toMicros: bucket + BUCKET_MICROS + WRITERS_LOOK_BACK_MICROS,
   }));
-  const hops = [...(dirty.get(scopes.hops) ?? [])].map((segment) => ({
-    fromMicros: segment - SEGMENT_MICROS,
-    toMicros: segment + 2 * SEGMENT_MICROS,
+  const hops = [...(dirty.get(scopes.hops) ?? [])].map((hour) => ({
+    fromMicros: hour - CLOCK_MICROS,
+    toMicros: hour + 2 * CLOCK_MICROS,
   }));
   return [...writes, ...hops];
 }
@@ -217,7 +217,7 @@ async function groupsMeeting(connection: DuckDBConnection, seeds: readonly Inter
   let from = Math.min(...seeds.map(({ fromMicros }) => fromMicros));
   for (;;) {
     if (seeds.length === 0) return [];
-    const findings = await standingFindings(connection, from - SEGMENT_MICROS);
+    const findings = await standingFindings(connection, from - CLOCK_MICROS);
     const groups = componentsOf(findings).filter((group) =>
       group.some((one) => seeds.some((seed) => meet(reachOf(one), seed))),
     );

@@ -5,14 +5,15 @@ import { clockOffsets } from './clocks.js';
 import { clustersOf, type Member } from './clusters.js';
 import { readParts } from './refresh.js';
 import {
+  BUCKET_MICROS,
+  CLOCK_MICROS,
+  clockOf,
   type HopsPart,
   hopsOf,
   hopsPart,
   mergeHops,
   mergeWrites,
-  SEGMENT_MICROS,
   scopes,
-  segmentOf,
   WRITERS_LOOK_BACK_MICROS,
   type WritesPart,
   writersOf,
@@ -64,8 +65,8 @@ export async function surroundingsOf(
   const clusters = clustersOf(members);
   const from = Math.min(...findings.map(({ startedMicros }) => startedMicros));
   const to = Math.max(...findings.map(({ endedMicros }) => endedMicros));
-  const writes = await loadWrites(connection, from - WRITERS_LOOK_BACK_MICROS - SEGMENT_MICROS, to);
-  const offsetsIn = await loadClocks(connection, segmentOf(from) - SEGMENT_MICROS, segmentOf(to) + SEGMENT_MICROS);
+  const writes = await loadWrites(connection, from - WRITERS_LOOK_BACK_MICROS - BUCKET_MICROS, to);
+  const offsetsIn = await loadClocks(connection, clockOf(from) - CLOCK_MICROS, clockOf(to) + CLOCK_MICROS);
   const exported = await loadExports(connection);
   const keyOf = new Map(members.map((member) => [member, clusters.keyOf(member)]));
   return {
@@ -83,7 +84,7 @@ export async function surroundingsOf(
             one.endedMicros >= fromMicros,
         )
         .flatMap(({ member }) => member ?? []),
-    clockOffset: (subject, atMicros) => offsetsIn(segmentOf(atMicros)).get(subject) ?? 0,
+    clockOffset: (subject, atMicros) => offsetsIn(clockOf(atMicros)).get(subject) ?? 0,
   };
 }
 
@@ -94,27 +95,25 @@ async function loadWrites(connection: DuckDBConnection, fromMicros: number, toMi
   return whole;
 }
 
-/** Clocks drift: each segment's are compared by the calls in it and in those beside it. */
+/** Clocks drift: each hour's are compared by the calls in it and in those beside it. */
 async function loadClocks(
   connection: DuckDBConnection,
   fromMicros: number,
   toMicros: number,
-): Promise<(segment: number) => ReadonlyMap<string, number>> {
-  const bySegment = new Map<number, HopsPart>();
+): Promise<(hour: number) => ReadonlyMap<string, number>> {
+  const byHour = new Map<number, HopsPart>();
   for await (const { bucket, parts } of readParts<HopsPart>(connection, [scopes.hops], fromMicros, toMicros)) {
     const whole = hopsPart();
     for (const { part } of parts) mergeHops(whole, part);
-    bySegment.set(bucket, whole);
+    byHour.set(bucket, whole);
   }
   const known = new Map<number, ReadonlyMap<string, number>>();
-  return (segment) => {
-    const before = known.get(segment);
+  return (hour) => {
+    const before = known.get(hour);
     if (before) return before;
-    const around = [segment - SEGMENT_MICROS, segment, segment + SEGMENT_MICROS].flatMap(
-      (one) => bySegment.get(one) ?? [],
-    );
+    const around = [hour - CLOCK_MICROS, hour, hour + CLOCK_MICROS].flatMap((one) => byHour.get(one) ?? []);
     const offsets = clockOffsets(around.flatMap(hopsOf));
-    known.set(segment, offsets);
+    known.set(hour, offsets);
     return offsets;
   };
 }

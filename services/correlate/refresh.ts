@@ -15,14 +15,14 @@ import {
   addWrite,
   BUCKET_MICROS,
   bucketOf,
+  CLOCK_MICROS,
+  clockOf,
   type HopsPart,
   hopsPart,
   type MemberPart,
   memberPart,
-  SEGMENT_MICROS,
   type ServicePart,
   scopes,
-  segmentOf,
   servicePart,
   type WritesPart,
   writesPart,
@@ -218,7 +218,7 @@ function* entriesOf({ requests, attempts, failures, writes, hops }: TraceItems):
       addWrite(part as WritesPart, service, item),
     );
   for (const hop of hops)
-    yield at(scopes.hops, segmentOf(hop.sentMicros), hop, (part) =>
+    yield at(scopes.hops, clockOf(hop.sentMicros), hop, (part) =>
       addHops(part as HopsPart, `${hop.caller}\n${hop.callee}`, [hop]),
     );
 }
@@ -229,7 +229,7 @@ const at = (scope: string, bucket: number, says: unknown, add: Entry['add']): En
 async function rebuild(connection: DuckDBConnection, stale: ReadonlyMap<string, Place>): Promise<Parts> {
   const windows = [...stale.values()].map(({ scope, bucket }): [number, number] => [
     bucket,
-    bucket + (scope === scopes.hops ? SEGMENT_MICROS : BUCKET_MICROS) - 1,
+    bucket + (scope === scopes.hops ? CLOCK_MICROS : BUCKET_MICROS) - 1,
   ]);
   await touch(
     connection,

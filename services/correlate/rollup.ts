@@ -11,16 +11,20 @@ import type { Request } from './traces.js';
  */
 
 export const BUCKET_MICROS = 10_000_000;
-export const SEGMENT_MICROS = 3_600_000_000;
+/** Folds are written down at its borders. Shorter ones cost states, longer ones cost folding again: a commit folds half of one on average. */
+export const SEGMENT_MICROS = 600_000_000;
+/** Clocks are compared over so long a time. */
+export const CLOCK_MICROS = 3_600_000_000;
 const CELL_MICROS = 5_000_000;
 
 const ERROR_IDS_KEPT_A_CELL = 5;
 
-/** Calls looked at for the clocks of two services in a segment: the first by trace id, which is chance enough. */
+/** Calls looked at for the clocks of two services in an hour: the first by trace id, which is chance enough. */
 const HOPS_KEPT_A_PAIR = 200;
 
 export const bucketOf = (micros: number): number => Math.floor(micros / BUCKET_MICROS) * BUCKET_MICROS;
 export const segmentOf = (micros: number): number => Math.floor(micros / SEGMENT_MICROS) * SEGMENT_MICROS;
+export const clockOf = (micros: number): number => Math.floor(micros / CLOCK_MICROS) * CLOCK_MICROS;
 const cellOf = (micros: number): number => Math.floor(micros / CELL_MICROS) * CELL_MICROS;
 
 /** Spans by how they were sampled: by 1/p, or under `null` where they do not say. */

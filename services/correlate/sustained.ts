@@ -98,7 +98,7 @@ export function sustainedRuns<Detail>(limits: Limits) {
     const closed = state.open && isOver(state.open, reading) ? close(state) : [];
     if (state.open) return [...closed, ...extend(state, state.open, reading)];
     forget(state, reading.atMicros);
-    const baseline = baselineOf(state.before);
+    const baseline = baselineOf(state.before, reading.value);
     if (isOut(reading, baseline))
       state.open = { readings: [reading], lastOut: reading.atMicros, baseline, fired: false, cut: 0, inside: [] };
     else state.before.push({ atMicros: reading.atMicros, value: reading.value });
@@ -185,11 +185,14 @@ export function sustainedRuns<Detail>(limits: Limits) {
     else if (old < 0) state.before.length = 0;
   }
 
-  function baselineOf(before: readonly { atMicros: number; value: number }[]): Baseline | null {
+  /** The baseline where the value could be outside it: within the floors of the noise no deviation need be measured, and most values are. */
+  function baselineOf(before: readonly { atMicros: number; value: number }[], value: number): Baseline | null {
     if (limits.above !== undefined || before.length < LEAST_VALUES) return null;
-    const sorted = before.map((reading) => reading.value).sort((a, b) => a - b);
+    const sorted = sortedValues(before);
     const center = median(sorted);
-    const noise = Math.max(scaledMad(sorted, center), limits.floor.absolute, limits.floor.relative * Math.abs(center));
+    const floor = Math.max(limits.floor.absolute, limits.floor.relative * Math.abs(center));
+    if (value <= center + limits.deviations * floor) return null;
+    const noise = Math.max(scaledMad(sorted, center), floor);
     const spanMicros = before.at(-1)!.atMicros - before[0]!.atMicros;
     return { median: center, noise, spanMicros, values: before.length, short: spanMicros < least };
   }
@@ -201,6 +204,11 @@ export function sustainedRuns<Detail>(limits: Limits) {
   }
 
   return { start, step, end };
+}
+
+/** A Float64Array sorts by value, without a comparison of ours: several times as fast. */
+function sortedValues(before: readonly { readonly value: number }[]): Float64Array {
+  return Float64Array.from(before, ({ value }) => value).sort();
 }
 
 function meanOverTime(readings: readonly Reading[]): number {
