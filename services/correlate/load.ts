@@ -90,8 +90,8 @@ export async function surroundingsOf(
 
 async function loadWrites(connection: DuckDBConnection, fromMicros: number, toMicros: number): Promise<WritesPart> {
   const whole = writesPart();
-  for await (const { parts } of readParts<WritesPart>(connection, [scopes.writes], fromMicros, toMicros))
-    for (const { part } of parts) mergeWrites(whole, part);
+  for await (const { parts } of readParts(connection, [scopes.writes], fromMicros, toMicros))
+    for (const { part } of parts) mergeWrites(whole, part as WritesPart);
   return whole;
 }
 
@@ -102,9 +102,9 @@ async function loadClocks(
   toMicros: number,
 ): Promise<(hour: number) => ReadonlyMap<string, number>> {
   const byHour = new Map<number, HopsPart>();
-  for await (const { bucket, parts } of readParts<HopsPart>(connection, [scopes.hops], fromMicros, toMicros)) {
+  for await (const { bucket, parts } of readParts(connection, [scopes.hops], fromMicros, toMicros)) {
     const whole = hopsPart();
-    for (const { part } of parts) mergeHops(whole, part);
+    for (const { part } of parts) mergeHops(whole, part as HopsPart);
     byHour.set(bucket, whole);
   }
   const known = new Map<number, ReadonlyMap<string, number>>();

@@ -173,14 +173,16 @@ interface Items {
 async function* itemsOf(connection: DuckDBConnection, subject: Subject, fromMicros: number): AsyncGenerator<Items> {
   const to = Number.POSITIVE_INFINITY;
   if (subject.of === 'service')
-    for await (const { bucket, parts } of readParts<ServicePart>(connection, subject.scopes, fromMicros, to)) {
+    for await (const { bucket, parts } of readParts(connection, subject.scopes, fromMicros, to)) {
       const whole = servicePart();
-      for (const { part } of parts) mergeService(whole, part);
+      for (const { part } of parts) mergeService(whole, part as ServicePart);
       yield { bucket, firstMicros: whole.firstMicros, items: serviceItems(whole) };
     }
   else
-    for await (const { bucket, parts } of readParts<MemberPart>(connection, subject.scopes, fromMicros, to)) {
-      const items = scrapesOf(parts.map(({ scope, part }) => ({ member: scope.slice(scope.indexOf('\n') + 1), part })));
+    for await (const { bucket, parts } of readParts(connection, subject.scopes, fromMicros, to)) {
+      const items = scrapesOf(
+        parts.map(({ scope, part }) => ({ member: scope.slice(scope.indexOf('\n') + 1), part: part as MemberPart })),
+      );
       yield { bucket, firstMicros: items[0]?.atMicros ?? Number.POSITIVE_INFINITY, items };
     }
 }

@@ -32,7 +32,7 @@ import { readTrace, type TraceItems } from './traces.js';
 /** 2006: a span that says it is older (or has no time, which reads as 1970) says nothing of when its service was watched. */
 const POSSIBLE_FROM_MICROS = 1_136_073_600_000_000;
 
-type Part = ServicePart | WritesPart | HopsPart | MemberPart;
+export type Part = ServicePart | WritesPart | HopsPart | MemberPart;
 
 /** Buckets by scope. */
 export type Dirty = Map<string, Set<number>>;
@@ -65,12 +65,12 @@ export async function refresh(
 }
 
 /** The parts of some scopes from a moment on, bucket by bucket in the order of time. */
-export async function* readParts<P extends Part>(
+export async function* readParts(
   connection: DuckDBConnection,
   names: readonly string[],
   fromMicros: number,
   toMicros: number,
-): AsyncGenerator<{ bucket: number; parts: readonly { readonly scope: string; readonly part: P }[] }> {
+): AsyncGenerator<{ bucket: number; parts: readonly { readonly scope: string; readonly part: Part }[] }> {
   if (names.length === 0) return;
   const bounds = [
     Number.isFinite(fromMicros) ? `AND bucket >= ${fromMicros}` : '',
@@ -80,7 +80,7 @@ export async function* readParts<P extends Part>(
     `SELECT bucket::DOUBLE, scope, whole, payload FROM _store.rollups WHERE scope IN (${names.map(literal).join(', ')}) ${bounds.join(' ')}
      ORDER BY bucket, scope, run, whole`,
   );
-  let current: { bucket: number; parts: { scope: string; part: P }[] } | undefined;
+  let current: { bucket: number; parts: { scope: string; part: Part }[] } | undefined;
   for await (const chunk of result) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
@@ -92,7 +92,7 @@ export async function* readParts<P extends Part>(
       }
       current ??= { bucket, parts: [] };
       if (c[2]![row] as boolean) current.parts = current.parts.filter((part) => part.scope !== scope);
-      current.parts.push({ scope, part: deserialize((c[3]![row] as DuckDBBlobValue).bytes) as P });
+      current.parts.push({ scope, part: deserialize((c[3]![row] as DuckDBBlobValue).bytes) as Part });
     }
   }
   if (current) yield current;

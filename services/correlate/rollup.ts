@@ -264,10 +264,6 @@ export interface SampleRow {
 
 export const memberPart = (): MemberPart => ({ rows: [] });
 
-export function mergeMember(into: MemberPart, part: MemberPart): void {
-  for (const row of part.rows) into.rows.push(row); // not spread: a bucket can hold more rows than a call has arguments
-}
-
 /** The scrapes of one bucket of some members, in the order of time. */
 export function scrapesOf(members: readonly { readonly member: string; readonly part: MemberPart }[]): Scrape[] {
   const scrapes: (Omit<Scrape, 'samples'> & { readonly samples: Map<string, Sample[]> })[] = [];
