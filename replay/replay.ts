@@ -1,6 +1,6 @@
 import { type Collected, collectFiles } from '../services/collect/index.js';
 import { type Correlated, correlate, ruleset } from '../services/correlate/index.js';
-import { type Recorded, record } from '../services/correlate/record.js';
+import { changeOfAll, type Recorded, record } from '../services/correlate/record.js';
 import { openStore } from '../shared/store/store.js';
 import { openCase } from './case.js';
 
@@ -9,6 +9,8 @@ export interface Replayed {
   readonly case: string;
   readonly title: string | undefined;
   readonly db: string;
+  /** What had to be mended when the store was opened. */
+  readonly notices: readonly string[];
   readonly collected: Collected;
   readonly ignored: ReadonlyMap<string, number>;
   readonly correlated: Correlated;
@@ -32,9 +34,10 @@ export async function replayCase(
     });
     options.onProgress?.('correlate', 0, 1);
     const correlated = await correlate(store.connection);
-    const recorded = await record(store.connection, correlated, ruleset);
+    const change = await changeOfAll(store.connection, correlated);
+    const recorded = await record(store, change, ruleset, { endOfInput: true });
     await store.checkpoint();
-    return { case: name, title, db, collected, ignored, correlated, recorded };
+    return { case: name, title, db, notices: store.notices, collected, ignored, correlated, recorded };
   } finally {
     store.close();
   }

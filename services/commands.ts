@@ -22,6 +22,7 @@ export async function replayCommand(folder: string, options: { db: string; json?
     nowUnixNano: BigInt(Date.now()) * 1_000_000n,
     onProgress: progress(),
   });
+  for (const notice of replayed.notices) process.stderr.write(`notice: ${notice}\n`);
   const chains = await wholeChains(options.db);
   if (options.json) print(JSON.stringify(replayDocument(replayed, chains), null, 2));
   else print(replayText(replayed, chains));
