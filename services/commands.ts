@@ -1,4 +1,5 @@
 import { relative } from 'node:path';
+import { rebuild } from '../replay/rebuild.js';
 import { type Replayed, replayCase } from '../replay/replay.js';
 import { close, openForReading } from '../shared/store/open.js';
 import { clock, drawChain, type Page, verdict } from './query/draw.js';
@@ -22,10 +23,15 @@ export async function replayCommand(folder: string, options: { db: string; json?
     nowUnixNano: BigInt(Date.now()) * 1_000_000n,
     onProgress: progress(),
   });
-  for (const notice of replayed.notices) process.stderr.write(`notice: ${notice}\n`);
+  notify(replayed.notices);
   const chains = await wholeChains(options.db);
   if (options.json) print(JSON.stringify(replayDocument(replayed, chains), null, 2));
   else print(replayText(replayed, chains));
+}
+
+/** What was mended belongs on the screen, not into the output. */
+function notify(notices: readonly string[]): void {
+  for (const notice of notices) process.stderr.write(`notice: ${notice}\n`);
 }
 
 /** A line that is rewritten in place on a terminal; nothing when output is piped. */
@@ -147,4 +153,19 @@ export async function explainCommand(id: string, options: { db: string }): Promi
 
 export async function sqlCommand(query: string, options: { db: string; format: Format }): Promise<void> {
   await runSql(options.db, query, options.format, process.stdout);
+}
+
+export async function rebuildCommand(options: { db: string }): Promise<void> {
+  const { db, kept, notices, copied, revisions, recorded } = await rebuild(options.db);
+  notify(notices);
+  const { cloudtrail_events: records, spans, metric_points: points } = copied;
+  const { added, revised, withdrawn } = recorded.chains;
+  print(`Evidence copied: ${records} CloudTrail records, ${spans} spans, ${points} metric points.`);
+  print(`History taken up from the ledger: ${revisions} ${revisions === 1 ? 'revision' : 'revisions'}.`);
+  print(
+    added + revised + withdrawn === 0
+      ? 'Judged anew: the same chains.'
+      : `Judged anew: ${added} chains added, ${revised} revised, ${withdrawn} withdrawn; 'causeline explain' says why.`,
+  );
+  print(`${db} is the new file; the old one is ${kept}.`);
 }

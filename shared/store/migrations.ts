@@ -64,6 +64,16 @@ const TABLES: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS _store.watermarks (source VARCHAR NOT NULL, scope VARCHAR NOT NULL, greatest TIMESTAMP, commit_seq BIGINT NOT NULL)`,
 ];
 
+/** Tables that follow from the others, or from the ledger: a rebuild computes them anew and copies all the rest. */
+export const COMPUTED: ReadonlySet<string> = new Set([
+  'findings',
+  'finding_evidence',
+  'chain_revisions',
+  'judged_chains',
+  'chain_links',
+  'watermarks',
+]);
+
 /** What every evidence relation shows first. The id is the hash's first 128 bits: stored once, shown twice. */
 const IDENTITY = `left(body_hash, 32) AS evidence_id, body_hash, source_id, source_pos, commit_seq,
   CASE WHEN flags IS NULL THEN []::VARCHAR[] ELSE string_split(flags, ',') END AS flags, ingested_at`;

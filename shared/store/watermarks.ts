@@ -9,7 +9,7 @@ export interface Watermarks {
 }
 
 /** The source of the row that says that the input ended at its commit. */
-const END = 'end of input';
+export const END_OF_INPUT = 'end of input';
 
 /** Times that are impossible say nothing of how far a source has come. */
 const PLAUSIBLE = `(flags IS NULL OR NOT regexp_matches(flags, '\\b(future_time|impossible_time|zero_time)\\b'))`;
@@ -35,12 +35,14 @@ export async function advanceWatermarks(
   const read = await readUpTo(connection);
   if (commitSeq > read) await raise(connection, read, commitSeq);
   if (endOfInput && !(await hasEnded(connection, commitSeq)))
-    await connection.run(`INSERT INTO _store.watermarks VALUES ('${END}', '', NULL, ${commitSeq})`);
+    await connection.run(`INSERT INTO _store.watermarks VALUES ('${END_OF_INPUT}', '', NULL, ${commitSeq})`);
   return { newest: await newestOf(connection), ended: await hasEnded(connection, commitSeq) };
 }
 
 async function readUpTo(connection: DuckDBConnection): Promise<bigint> {
-  const found = await connection.runAndReadAll('SELECT coalesce(max(commit_seq), 0) FROM _store.watermarks');
+  const found = await connection.runAndReadAll(
+    `SELECT coalesce(max(commit_seq), 0) FROM _store.watermarks WHERE source <> '${END_OF_INPUT}'`,
+  );
   return found.getRows()[0]![0] as bigint;
 }
 
@@ -84,7 +86,7 @@ async function newestOf(connection: DuckDBConnection): Promise<Newest[]> {
 
 async function hasEnded(connection: DuckDBConnection, commitSeq: bigint): Promise<boolean> {
   const found = await connection.runAndReadAll(
-    `SELECT 1 FROM _store.watermarks WHERE source = '${END}' AND commit_seq = ${commitSeq}`,
+    `SELECT 1 FROM _store.watermarks WHERE source = '${END_OF_INPUT}' AND commit_seq = ${commitSeq}`,
   );
   return found.currentRowCount > 0;
 }
