@@ -81,7 +81,11 @@ async function remake(fresh: string, old: string): Promise<Pick<Rebuilt, 'copied
 /** The store's name changes its file in one step. A ledger that stays behind for a crash between is completed at the next start. */
 async function swap(db: string, fresh: string): Promise<string> {
   const kept = freeName(db, 'before-rebuild');
-  linkSync(db, kept);
+  try {
+    linkSync(db, kept);
+  } catch {
+    renameSync(db, kept); // a file system without hard links
+  }
   renameSync(fresh, db);
   if (existsSync(ledgerPath(fresh))) renameSync(ledgerPath(fresh), ledgerPath(db));
   await syncFolder(db);

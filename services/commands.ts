@@ -3,7 +3,7 @@ import { rebuild } from '../replay/rebuild.js';
 import { type Replayed, replayCase } from '../replay/replay.js';
 import { close, openForReading } from '../shared/store/open.js';
 import { clock, drawChain, type Page, verdict } from './query/draw.js';
-import { explain } from './query/explain.js';
+import { explain, explainWithdrawn } from './query/explain.js';
 import { printable } from './query/printable.js';
 import { findChain, readChains, readWhole, type WholeChain } from './query/read.js';
 import { type Format, runSql } from './query/sql.js';
@@ -145,7 +145,8 @@ export async function explainCommand(id: string, options: { db: string }): Promi
   const opened = await openForReading(options.db, { locked: true });
   try {
     const chain = await findChain(opened.connection, id);
-    print(await explain(opened.connection, chain, page()));
+    if (chain.state === 'withdrawn') return print(await explainWithdrawn(opened.connection, chain, page()));
+    print(await explain(opened.connection, await readWhole(opened.connection, chain), page()));
   } finally {
     close(opened);
   }

@@ -2,7 +2,6 @@ import type { Chain, Link } from '../../shared/chain.js';
 import { humanMicros, micros } from '../../shared/duration.js';
 import type { EvidenceTableName, Finding } from '../../shared/finding.js';
 import { groupBy } from '../../shared/group.js';
-import { LATENESS } from '../../shared/lateness.js';
 import type { ChainState, Revision } from '../../shared/store/derived.js';
 
 /** Evidence of a finding that came after a revision was recorded. */
@@ -54,7 +53,7 @@ export function reasonFor(chain: Chain, before: Revision | undefined, now: Circu
   return [
     ...(sameRules ? [] : ['ruleset changed']),
     ...(reopened ? [`evidence after sealing reopened it: ${changes.join('; ')}`] : changes),
-    ...turn(before.state, now),
+    ...(reopened && now.state === 'sealed' ? ['sealed again'] : turn(before.state, now)),
   ].join('; ');
 }
 
@@ -116,11 +115,14 @@ function added(before: Revision, { findings, arrivals }: Circumstances): string[
   ];
 }
 
-const SOURCES: Readonly<Record<EvidenceTableName, readonly [source: string, words: string]>> = {
-  cloudtrail_events: ['cloudtrail', 'CloudTrail records'],
-  spans: ['traces', 'spans'],
-  metric_points: ['metrics', 'scrapes'],
+const WORDS: Readonly<Record<EvidenceTableName, string>> = {
+  cloudtrail_events: 'CloudTrail records',
+  spans: 'spans',
+  metric_points: 'scrapes',
 };
+
+/** Sooner than this is not worth a word. */
+const LATE_MICROS = micros('1m');
 
 /** Beyond it evidence was not late but read afterwards: an archive. Then it says after what it came. */
 const LATEST_MICROS = micros('24h');
@@ -128,9 +130,9 @@ const LATEST_MICROS = micros('24h');
 function evidence(arrivals: readonly Arrival[], since: Revision): string {
   return list(
     [...groupBy(arrivals, ({ table }) => table)].map(([table, came]) => {
-      const [source, words] = SOURCES[table];
+      const words = WORDS[table];
       const late = Math.max(...came.map(({ lateMicros }) => lateMicros));
-      if (late <= micros(LATENESS[source]!)) return `new ${words}`;
+      if (late < LATE_MICROS) return `new ${words}`;
       if (late <= LATEST_MICROS) return `${words} delivered up to ${humanMicros(late)} late`;
       const after = Math.max(...came.map(({ ingestedMicros }) => ingestedMicros)) - since.recordedMicros;
       return `${words} that came ${humanMicros(after)} after revision ${since.revision}`;
