@@ -33,7 +33,7 @@ export async function reconcile(connection: DuckDBConnection, path: string): Pro
   const { read, held, takenUp } = await takeUp(connection, path, stored);
   const lacking = [...stored.values()].filter(({ key }) => !held.has(key));
   const notices = [
-    ...(takenUp > 0 ? [`${counted(takenUp)} of ${path} were not in the store: they were taken up.`] : []),
+    ...(takenUp > 0 ? [`${counted(takenUp)} of ${path} not in the store: taken up again.`] : []),
     ...(await mend(path, read)),
     ...lackingNotice(path, existed, read, lacking, lastSeq),
   ];
@@ -148,7 +148,7 @@ function lackingNotice(
   const older = lacking.filter(({ derivedSeq }) => derivedSeq < lastSeq).length;
   if (read.brokenAt !== undefined || older === 0) return [];
   return existed
-    ? [`${path} lacked ${counted(older)} that are older than the last: it was cut, and completed from the store.`]
+    ? [`${path} lacked ${counted(older)} older than the last: it was cut, and completed from the store.`]
     : [`There was no ${path}: it was written anew from the store, with ${counted(lacking.length)}.`];
 }
 
