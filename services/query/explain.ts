@@ -49,7 +49,11 @@ async function changes(connection: DuckDBConnection, chain: ChainRow, page: Page
   return [
     paint(page, 'bold', 'How the answer changed'),
     ...revisions.flatMap(({ revision, recorded_at, verdict: said, state, reason }) =>
-      hanging(`r${revision} `, `${clock(recorded_at)} UTC  ${said}, ${state}: ${reason}`, page),
+      hanging(
+        `r${revision} `,
+        `${clock(recorded_at)} UTC  ${state === 'withdrawn' ? state : `${said}, ${state}`}: ${reason}`,
+        page,
+      ),
     ),
   ];
 }
