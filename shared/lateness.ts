@@ -24,11 +24,11 @@ export interface Newest {
   readonly atMicros: number;
 }
 
-/** Whether all evidence until a moment is to be expected to be there: every source's watermark has passed it. */
-export function allPassed(endMicros: number, newest: readonly Newest[]): boolean {
+/** The scopes from which evidence of before a moment may still come: their watermark has not passed it. A silent one is not waited for. */
+export function awaited(endMicros: number, newest: readonly Newest[]): Newest[] {
   const present = newestTwiceSeen(newest) - SILENT_AFTER_MICROS;
-  return newest.every(
-    ({ source, atMicros }) => atMicros < present || atMicros - micros(LATENESS[source] ?? '0s') >= endMicros,
+  return newest.filter(
+    ({ source, atMicros }) => atMicros >= present && atMicros - micros(LATENESS[source] ?? '0s') < endMicros,
   );
 }
 

@@ -1,7 +1,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Chain } from '../../shared/chain.js';
 import type { Finding } from '../../shared/finding.js';
-import { allPassed } from '../../shared/lateness.js';
+import { awaited } from '../../shared/lateness.js';
 import {
   appendFindings,
   appendJudged,
@@ -153,7 +153,7 @@ async function recordChains(
   const written: Revision[] = [];
   for (const chain of judged) {
     const before = known.get(chain.id);
-    const state = watermarks.ended || allPassed(chain.endedMicros, watermarks.newest) ? 'sealed' : 'provisional';
+    const state = stateOf(chain, watermarks);
     if (!isDue(chain, state, before, mark)) continue;
     const replaced = before && stands(before) ? undefined : mostShared(chain, gone);
     written.push({
@@ -176,6 +176,10 @@ async function recordChains(
   await appendRevisions(connection, [...written, ...withdrawn]);
   const added = written.filter(({ revision }) => revision === 1).length;
   return { added, revised: written.length - added, withdrawn: gone.length };
+}
+
+function stateOf({ endedMicros }: Chain, { ended, newest }: Watermarks): 'sealed' | 'provisional' {
+  return ended || awaited(endedMicros, newest).length === 0 ? 'sealed' : 'provisional';
 }
 
 const stands = ({ state }: { readonly state: ChainState }): boolean => state !== 'withdrawn';

@@ -1,5 +1,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Test } from '../../shared/chain.js';
+import { awaited, LATENESS } from '../../shared/lateness.js';
+import { newestOf } from '../../shared/store/watermarks.js';
 import { clock, drawChain, lag, type Page, paint, verdict, wrap } from './draw.js';
 import { type ChainRow, type FindingRow, type LinkRow, readRevisionsOf, type WholeChain } from './read.js';
 import { jsonRows } from './rows.js';
@@ -16,6 +18,7 @@ export async function explain(connection: DuckDBConnection, chain: WholeChain, p
       `Verdict ${chain.verdict} (confidence ${chain.confidence}): the weakest link on the longest path from the root. Revision ${chain.revision}, ${chain.state}; ruleset ${chain.ruleset}.`,
       page.width,
     ),
+    ...(await waitsFor(connection, chain, page)),
     ...chain.links.flatMap((link, index) => ['', ...explainLink(link, index + 1, findings, page)]),
     '',
     paint(page, 'bold', 'Where it begins'),
@@ -32,6 +35,18 @@ export async function explain(connection: DuckDBConnection, chain: WholeChain, p
     `Marks: + passed, ~ within tolerance, ? could not be made, - failed.`,
   ];
   return lines.join('\n');
+}
+
+/** What a provisional chain waits for: the scopes whose evidence of its time may still come. */
+async function waitsFor(connection: DuckDBConnection, chain: WholeChain, page: Page): Promise<string[]> {
+  if (chain.state !== 'provisional') return [];
+  const scopes = awaited(Date.parse(chain.ended_at) * 1000, await newestOf(connection));
+  const named = scopes.map(
+    ({ source, scope, atMicros }) =>
+      `${source} ${scope} (newest ${clock(new Date(atMicros / 1000).toISOString())} UTC, may come ${LATENESS[source]} late)`,
+  );
+  if (named.length === 0) return [];
+  return wrap(`Provisional: evidence of its time may still come from ${named.join(', ')}.`, page.width);
 }
 
 /** A chain that stands no longer: what it said, and why it was withdrawn. */

@@ -73,7 +73,8 @@ async function dropPassed(connection: DuckDBConnection, commitSeq: bigint): Prom
   );
 }
 
-async function newestOf(connection: DuckDBConnection): Promise<Newest[]> {
+/** The newest plausible event time of each scope, as far as it was read. */
+export async function newestOf(connection: DuckDBConnection): Promise<Newest[]> {
   const found = await connection.runAndReadAll(
     `SELECT source, scope, epoch_us(greatest) FROM (${NEWEST}) ORDER BY source, scope`,
   );

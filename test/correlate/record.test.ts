@@ -306,19 +306,19 @@ test('supersedes is history: it stays with later revisions, and a root that stan
 test('a chain is provisional until each source that has evidence has passed its end by its lateness', async (t) => {
   const store = await newStore(t);
   const end = 66; // the end of the last finding
-  const record_ = async () => {
+  const state = async () => {
     await recordAll(store, three, chainsOf(three, threeLinked));
     return (await last(store)).state;
   };
   await commit(store, { traces: [seen('api', end + 60)], metrics: [scraped(end + 600)] });
-  t.is(await record_(), 'provisional', 'traces may come 2 min late');
+  t.is(await state(), 'provisional', 'traces may come 2 min late');
   await commit(store, {
     traces: [seen('api', end + 121)],
     cloudtrail: [event('e1', 0, { eventTimeMicros: BigInt(at(end)) })],
   });
-  t.is(await record_(), 'provisional', 'CloudTrail has evidence now, and may come 15 min late');
+  t.is(await state(), 'provisional', 'CloudTrail has evidence now, and may come 15 min late');
   await commit(store, { cloudtrail: [event('e2', 0, { eventTimeMicros: BigInt(at(end + 901)) })] });
-  t.is(await record_(), 'sealed');
+  t.is(await state(), 'sealed');
   t.deepEqual((await reasons(store)).at(-1), 'every source has passed its end: sealed');
 });
 

@@ -143,6 +143,19 @@ test.serial('a chain that takes the place of another names it, and both say why'
   t.true([...section.split('\n'), ...then.stdout.split('\n')].every((line) => line.length <= 100));
 });
 
+test.serial('explain says what a provisional chain waits for', async (t) => {
+  const db = join(temporaryFolder(t), 'provisional.duckdb');
+  await deliver(db, [{ comes: (path) => sync(path) || others(path) }]);
+  const [[chain]] = (await ask(db, 'SELECT chain_id FROM chains')) as [[string]];
+  const { stdout } = await causeline(['explain', chain, '--db', db]);
+  t.regex(
+    inOneLine(stdout),
+    /Provisional: evidence of its time may still come from traces prod\/config-api \(newest 2026-\S+ \S+ UTC, may come 2m late\), /,
+  );
+  const sealed = (await ask(revised, 'SELECT chain_id FROM chains'))[0]![0] as string;
+  t.false((await causeline(['explain', sealed, '--db', revised])).stdout.includes('Provisional'));
+});
+
 /** All that a store holds but for where it computed it: evidence, what was concluded, and what was known when. */
 const CONTENT = [
   'spans',
