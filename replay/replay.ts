@@ -8,6 +8,8 @@ export interface Replayed {
   readonly case: string;
   readonly title: string | undefined;
   readonly db: string;
+  /** What had to be mended when the store was opened. */
+  readonly notices: readonly string[];
   readonly collected: Collected;
   readonly ignored: ReadonlyMap<string, number>;
   readonly correlated: Correlated;
@@ -29,9 +31,9 @@ export async function replayCase(
       onProgress: (done, of) => options.onProgress?.('collect', done, of),
     });
     options.onProgress?.('correlate', 0, 1);
-    const correlated = await correlate(store.connection);
+    const correlated = await correlate(store, { endOfInput: true });
     await store.checkpoint();
-    return { case: name, title, db, collected, ignored, correlated };
+    return { case: name, title, db, notices: store.notices, collected, ignored, correlated };
   } finally {
     store.close();
   }

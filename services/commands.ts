@@ -1,8 +1,9 @@
 import { relative } from 'node:path';
+import { rebuild } from '../replay/rebuild.js';
 import { type Replayed, replayCase } from '../replay/replay.js';
 import { close, openForReading } from '../shared/store/open.js';
 import { clock, drawChain, type Page, verdict } from './query/draw.js';
-import { explain } from './query/explain.js';
+import { explain, explainWithdrawn } from './query/explain.js';
 import { printable } from './query/printable.js';
 import { countFindings, findChain, readChains, readWhole, type WholeChain } from './query/read.js';
 import { type Format, runSql } from './query/sql.js';
@@ -22,9 +23,15 @@ export async function replayCommand(folder: string, options: { db: string; json?
     nowUnixNano: BigInt(Date.now()) * 1_000_000n,
     onProgress: progress(),
   });
+  notify(replayed.notices);
   const standing = await whatStands(options.db);
   if (options.json) print(JSON.stringify(replayDocument(replayed, standing), null, 2));
   else print(replayText(replayed, standing));
+}
+
+/** What was mended belongs on the screen, not into the output. */
+function notify(notices: readonly string[]): void {
+  for (const notice of notices) process.stderr.write(`notice: ${notice}\n`);
 }
 
 /** A line that is rewritten in place on a terminal; nothing when output is piped. */
@@ -141,7 +148,8 @@ export async function explainCommand(id: string, options: { db: string }): Promi
   const opened = await openForReading(options.db, { locked: true });
   try {
     const chain = await findChain(opened.connection, id);
-    print(await explain(opened.connection, chain, page()));
+    if (chain.state === 'withdrawn') return print(await explainWithdrawn(opened.connection, chain, page()));
+    print(await explain(opened.connection, await readWhole(opened.connection, chain), page()));
   } finally {
     close(opened);
   }
@@ -149,4 +157,19 @@ export async function explainCommand(id: string, options: { db: string }): Promi
 
 export async function sqlCommand(query: string, options: { db: string; format: Format }): Promise<void> {
   await runSql(options.db, query, options.format, process.stdout);
+}
+
+export async function rebuildCommand(options: { db: string }): Promise<void> {
+  const { db, kept, notices, copied, revisions, recorded } = await rebuild(options.db);
+  notify(notices);
+  const { cloudtrail_events: records, spans, metric_points: points } = copied;
+  const { added, revised, withdrawn } = recorded.chains;
+  print(`Evidence copied: ${records} CloudTrail records, ${spans} spans, ${points} metric points.`);
+  print(`History taken up from the ledger: ${revisions} ${revisions === 1 ? 'revision' : 'revisions'}.`);
+  print(
+    added + revised + withdrawn === 0
+      ? 'Judged anew: the same chains.'
+      : `Judged anew: ${added} chains added, ${revised} revised, ${withdrawn} withdrawn; 'causeline explain' says why.`,
+  );
+  print(`${db} is the new file; the old one is ${kept}.`);
 }

@@ -2,7 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { CauselineError } from '../shared/errors.js';
 import { version } from '../shared/version.js';
-import { chainsCommand, explainCommand, replayCommand, sqlCommand } from './commands.js';
+import { chainsCommand, explainCommand, rebuildCommand, replayCommand, sqlCommand } from './commands.js';
 import { FORMATS } from './query/sql.js';
 
 /** Wires the command line. Exit codes: 0 done, 1 the answer is no, 2 bad usage or unreadable input, 70 a bug. */
@@ -36,7 +36,7 @@ program
 
 program
   .command('explain')
-  .description('say why each link of a chain is believed, its rivals, and what was not covered')
+  .description('say why each link of a chain is believed, its rivals, what was not covered, how the answer changed')
   .argument('<chain-id>', 'the id, or as much of its beginning as is unique')
   .addOption(db())
   .action(explainCommand);
@@ -48,6 +48,12 @@ program
   .addOption(db())
   .addOption(new Option('--format <format>', 'how rows are printed').choices(FORMATS).default('table'))
   .action(sqlCommand);
+
+program
+  .command('rebuild')
+  .description('make the store again, from raw evidence and the ledger of revisions')
+  .addOption(db())
+  .action(rebuildCommand);
 
 program.addHelpText(
   'after',

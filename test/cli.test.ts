@@ -92,7 +92,7 @@ test.serial('--help fits 100 columns and names every command; so does the help o
   const { code, stdout } = await causeline(['--help']);
   t.is(code, 0);
   t.true(longest(stdout) <= 100);
-  for (const command of ['replay', 'chains', 'explain', 'sql']) {
+  for (const command of ['replay', 'chains', 'explain', 'sql', 'rebuild']) {
     t.regex(stdout, new RegExp(`^  ${command}\\b`, 'm'));
     const help = await causeline([command, '--help']);
     t.is(help.code, 0);
@@ -118,6 +118,8 @@ const badUsage: Readonly<Record<string, { args: readonly string[]; says: RegExp 
   'too many arguments': { args: ['explain', 'a', 'b'], says: /too many arguments/ },
   'a bad time': { args: ['chains', '--db', db, '--as-of', 'yesterday'], says: /--as-of takes an ISO 8601 time/ },
   'a time that is no time': { args: ['chains', '--db', db, '--as-of', '2026-13-01T00:00:00Z'], says: /--as-of takes/ },
+  'a day that no month has': { args: ['chains', '--db', db, '--as-of', '2026-02-30'], says: /--as-of takes/ },
+  'a time of another kind': { args: ['chains', '--db', db, '--as-of', '17/03/2024 03:05'], says: /--as-of takes/ },
   'a query with a syntax error': {
     args: ['sql', 'selec 1', '--db', db],
     says: /^error: The query was not answered: .*syntax/,
@@ -258,7 +260,14 @@ test.serial('explain takes a unique beginning of an id, and says why and what wa
   const whole = await causeline(['explain', chain!.chain_id, '--db', db]);
   t.is(whole.code, 0);
   t.is((await causeline(['explain', chain!.chain_id.slice(0, 4), '--db', db])).stdout, whole.stdout);
-  for (const word of ['retry.storm', 'etcd.put_surge', 'mechanism', 'What was not covered', 'Verdict LIKELY'])
+  for (const word of [
+    'retry.storm',
+    'etcd.put_surge',
+    'mechanism',
+    'What was not covered',
+    'Verdict LIKELY',
+    'How the answer changed',
+  ])
     t.true(whole.stdout.includes(word), word);
   t.true(longest(whole.stdout) <= 120);
 });

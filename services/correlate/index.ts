@@ -3,6 +3,7 @@ import type { Chain, Link } from '../../shared/chain.js';
 import type { Finding } from '../../shared/finding.js';
 import { groupBy } from '../../shared/group.js';
 import { sha256 } from '../../shared/hash.js';
+import type { Store } from '../../shared/store/store.js';
 import { causes } from './causes/index.js';
 import { buildChains } from './chains.js';
 import { clustersOf, type Member } from './clusters.js';
@@ -10,17 +11,18 @@ import { componentsOf, type Interval, meet, reachOf } from './components.js';
 import { detectors } from './detectors/index.js';
 import { judge } from './judge.js';
 import { loadMembers, noteMetrics, surroundingsOf } from './load.js';
-import { type Recorded, record } from './record.js';
+import { type Change, type Recorded, record } from './record.js';
 import { forget, type Refolded, refold, type Subject, standingFindings } from './refold.js';
 import { type Dirty, refresh } from './refresh.js';
 import { BUCKET_MICROS, CLOCK_MICROS, scopes, WRITERS_LOOK_BACK_MICROS } from './rollup.js';
 
 /** What a correlation judged: everything that the commits since the last one can have changed, and what came of it. */
-export interface Correlated {
-  readonly findings: readonly Finding[];
-  readonly links: readonly Link[];
-  readonly chains: readonly Chain[];
+export interface Correlated extends Judged {
   readonly recorded: Recorded;
+}
+
+interface Judged extends Change {
+  readonly links: readonly Link[];
 }
 
 /** The versions of all detectors and rules, as one short word. */
@@ -38,20 +40,29 @@ function shortHash(words: readonly string[]): string {
   return sha256([...words].sort().join('\n')).slice(0, 12);
 }
 
+export interface CorrelateOptions {
+  /** Nothing more is to come: a replay that is complete. All chains are sealed. */
+  readonly endOfInput: boolean;
+  /** By which ruleset, where it is not this program's. */
+  readonly ruleset?: string;
+}
+
 /**
  * Brings findings, links and chains up to the newest commit, in one transaction. What they come to is a pure function of the evidence in the store,
  * whatever the order, number and size of the commits; only history depends on those. Cost follows what the commits since the last correlation touched.
  */
-export async function correlate(connection: DuckDBConnection): Promise<Correlated> {
-  await connection.run('BEGIN');
-  try {
-    const correlated = await advance(connection);
-    await connection.run('COMMIT');
-    return correlated;
-  } catch (cause) {
-    await connection.run('ROLLBACK').catch(() => undefined);
-    throw cause;
-  }
+export async function correlate(
+  store: Pick<Store, 'connection' | 'ledger'>,
+  { endOfInput, ruleset: by = ruleset }: CorrelateOptions,
+): Promise<Correlated> {
+  const newest = await newestCommit(store.connection);
+  let judged = nothingNew;
+  const advanced = async () => {
+    judged = await advance(store.connection, newest, by);
+    return judged;
+  };
+  const recorded = await record(store, advanced, by, { endOfInput, commitSeq: newest });
+  return { ...judged, recorded };
 }
 
 /** Up to which commit everything was correlated, and by what. */
@@ -62,16 +73,15 @@ interface Cursor {
   readonly folds: string;
 }
 
-async function advance(connection: DuckDBConnection): Promise<Correlated> {
+async function advance(connection: DuckDBConnection, newest: bigint, by: string): Promise<Judged> {
   const last = await lastCursor(connection);
   if (last.rollups !== ROLLUPS)
     for (const table of ['rollups', 'folded', 'members', 'exports'])
       await connection.run(`DELETE FROM _store.${table}`);
   const from = last.rollups === ROLLUPS ? last.seq : 0n;
-  const newest = await newestCommit(connection);
   const factsChanged = await noteMetrics(connection, from);
   const members = await loadMembers(connection);
-  const folds = shortHash([ruleset, ...members.map((member) => JSON.stringify(member))]);
+  const folds = shortHash([by, ...members.map((member) => JSON.stringify(member))]);
   const everything = folds !== last.folds;
   if (newest === from && !everything) return nothingNew;
   const run = last.run + 1n;
@@ -87,19 +97,32 @@ async function advance(connection: DuckDBConnection): Promise<Correlated> {
   const { findings, links, chains } = await judgeAgain(connection, seeds, members);
   const standing = new Set(refolded.flatMap(({ after }) => after.map(({ id }) => id)));
   const gone = refolded.flatMap(({ before }) => before.map(({ id }) => id)).filter((id) => !standing.has(id));
-  const recorded = await record(connection, { findings, goneFindings: new Set(gone), chains }, ruleset);
   await connection.run('INSERT INTO _store.correlated VALUES (?, ?, ?, ?)', [run, newest, ROLLUPS, folds]);
-  return { findings, links, chains, recorded };
+  const goneChains = await chainsWithout(connection, chains, [...gone, ...findings.map(({ id }) => id)]);
+  return { findings, goneFindings: gone, links, chains, goneChains };
+}
+
+/** Standing chains that had one of these findings and are none of those that were built of them now. */
+async function chainsWithout(
+  connection: DuckDBConnection,
+  built: readonly Chain[],
+  findingIds: readonly string[],
+): Promise<string[]> {
+  const judged = new Set(findingIds);
+  const ids = new Set(built.map(({ id }) => id));
+  const standing = await connection.runAndReadAll('SELECT chain_id, members FROM chains ORDER BY chain_id');
+  return standing
+    .getRows()
+    .filter(
+      ([id, members]) =>
+        !ids.has(id as string) && (JSON.parse(members as string) as string[]).some((one) => judged.has(one)),
+    )
+    .map(([id]) => id as string);
 }
 
 const ALWAYS: Interval = { fromMicros: Number.NEGATIVE_INFINITY, toMicros: Number.POSITIVE_INFINITY };
 
-const nothingNew: Correlated = {
-  findings: [],
-  links: [],
-  chains: [],
-  recorded: { findings: { added: 0, changed: 0, withdrawn: 0 }, chains: { added: 0, revised: 0, withdrawn: 0 } },
-};
+const nothingNew: Judged = { findings: [], goneFindings: [], links: [], chains: [], goneChains: [] };
 
 async function lastCursor(connection: DuckDBConnection): Promise<Cursor> {
   const rows = await connection.runAndReadAll(

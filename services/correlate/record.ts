@@ -1,47 +1,99 @@
-import { type DuckDBConnection, DuckDBTimestampValue, type DuckDBValue } from '@duckdb/node-api';
-import type { Chain, Link } from '../../shared/chain.js';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import type { Chain } from '../../shared/chain.js';
 import type { Finding } from '../../shared/finding.js';
-import { sha256 } from '../../shared/hash.js';
-import { appendRows } from '../../shared/store/store.js';
+import { awaited } from '../../shared/lateness.js';
+import {
+  appendFindings,
+  appendJudged,
+  appendRevisions,
+  type ChainState,
+  oneOf,
+  type Revision,
+  readFindings,
+  readRevisions,
+  readWholeRevisions,
+} from '../../shared/store/derived.js';
+import type { Store } from '../../shared/store/store.js';
+import { advanceWatermarks, type Watermarks } from '../../shared/store/watermarks.js';
+import { arrivalsAfter } from './arrivals.js';
+import { claimOf, reasonFor, withdrawalReason } from './reasons.js';
+import { mostShared } from './supersedes.js';
 
-/** What a correlation changed in the store. */
+/** What was judged anew, and what came of it. Findings and chains that it does not name are left as they stand. */
+export interface Change {
+  /** Findings that hold, whether they are new, changed or as before. */
+  readonly findings: readonly Finding[];
+  /** Ids of recorded findings that hold no longer. */
+  readonly goneFindings: readonly string[];
+  /** Chains that stand, whether they are new, changed or as before. */
+  readonly chains: readonly Chain[];
+  /** Ids of recorded chains that stand no longer. */
+  readonly goneChains: readonly string[];
+}
+
+export interface RecordOptions {
+  /** Nothing more is to come: a replay that is complete. All chains are sealed. */
+  readonly endOfInput: boolean;
+  /** The evidence that was judged: that of the commits up to this one. All commits, where it is not given. */
+  readonly commitSeq?: bigint;
+}
+
+/** What a correlation changed in the store. A chain that was sealed counts as revised. */
 export interface Recorded {
   readonly findings: { readonly added: number; readonly changed: number; readonly withdrawn: number };
   readonly chains: { readonly added: number; readonly revised: number; readonly withdrawn: number };
 }
 
 interface Mark {
-  readonly seq: bigint;
-  readonly at: DuckDBTimestampValue;
+  readonly derivedSeq: number;
+  readonly recordedMicros: number;
+  readonly commitSeq: number;
   readonly ruleset: string;
 }
 
+/** While a chain is provisional, a change of its extent alone is a revision at most so often. */
+const EXTENT_EVERY_MICROS = 60_000_000;
+
 /**
- * Writes what changed, in one transaction: derived tables are append-only, the latest row is the current one, and what no longer holds is withdrawn.
- * The same result written twice changes nothing.
+ * Writes what changed, in one transaction, and then its revisions to the ledger. Derived tables are append-only: the latest row is the current one, and
+ * what no longer holds is withdrawn. The same change written twice changes nothing. Chains whose end all sources have passed are sealed, also where
+ * the change does not name them. What `judge` itself writes is part of the transaction.
  */
-export async function record(connection: DuckDBConnection, change: Change, ruleset: string): Promise<Recorded> {
-  const mark = await nextMark(connection, ruleset);
-  const findings = await recordFindings(connection, change, mark);
-  const chains = await recordChains(connection, change, mark);
-  return { findings, chains };
+export async function record(
+  { connection, ledger }: Pick<Store, 'connection' | 'ledger'>,
+  judge: () => Promise<Change>,
+  ruleset: string,
+  options: RecordOptions,
+): Promise<Recorded> {
+  await connection.run('BEGIN');
+  let mark: Mark;
+  let recorded: Recorded;
+  try {
+    const change = await judge();
+    mark = await nextMark(connection, ruleset, options.commitSeq);
+    const watermarks = await advanceWatermarks(connection, BigInt(mark.commitSeq), options.endOfInput);
+    const findings = await recordFindings(connection, change, mark);
+    const chains = await recordChains(connection, change, mark, watermarks);
+    recorded = { findings, chains };
+    await connection.run('COMMIT');
+  } catch (cause) {
+    await connection.run('ROLLBACK').catch(() => undefined);
+    throw cause;
+  }
+  const { added, revised, withdrawn } = recorded.chains;
+  if (added + revised + withdrawn > 0)
+    await ledger.append(await readWholeRevisions(connection, 'r.derived_seq = ?', [BigInt(mark.derivedSeq)]));
+  return recorded;
 }
 
-/** What was judged anew; anything else stands as it is. */
-export interface Change {
-  readonly findings: readonly Finding[];
-  /** Findings that stood and stand no more. */
-  readonly goneFindings: ReadonlySet<string>;
-  /** The chains of those findings. A chain that had one of them, or one that is gone, and is not here is withdrawn. */
-  readonly chains: readonly Chain[];
-}
-
-async function nextMark(connection: DuckDBConnection, ruleset: string): Promise<Mark> {
-  const rows = await connection.runAndReadAll(
-    `SELECT greatest((SELECT coalesce(max(derived_seq), 0) FROM _store.findings), (SELECT coalesce(max(derived_seq), 0) FROM _store.chain_revisions)) + 1, now()::TIMESTAMP`,
+async function nextMark(connection: DuckDBConnection, ruleset: string, commitSeq: bigint | undefined): Promise<Mark> {
+  const last = (table: string) => `(SELECT coalesce(max(derived_seq), 0) FROM _store.${table})`;
+  const found = await connection.runAndReadAll(
+    `SELECT greatest(${['findings', 'judged_chains', 'chain_revisions'].map(last).join()}) + 1, epoch_us(now()::TIMESTAMP),
+     (SELECT coalesce(max(commit_seq), 0) FROM _store.commits)`,
   );
-  const [seq, at] = rows.getRows()[0]!;
-  return { seq: seq as bigint, at: at as DuckDBTimestampValue, ruleset };
+  const [seq, at, head] = found.getRows()[0]!;
+  return { derivedSeq: Number(seq), recordedMicros: Number(at), commitSeq: Number(commitSeq ?? head), ruleset };
 }
 
 async function recordFindings(
@@ -49,234 +101,137 @@ async function recordFindings(
   { findings, goneFindings }: Change,
   mark: Mark,
 ): Promise<Recorded['findings']> {
-  const current = await currentHashes(
-    connection,
-    `SELECT finding_id, content_hash FROM (SELECT finding_id, content_hash, withdrawn FROM _store.findings
-     QUALIFY row_number() OVER (PARTITION BY finding_id ORDER BY derived_seq DESC) = 1) WHERE NOT withdrawn`,
+  const named = JSON.stringify([...findings.map(({ id }) => id), ...goneFindings]);
+  const before = new Map(
+    (await readFindings(connection, oneOf('finding_id'), [named])).map((finding) => [finding.id, finding]),
   );
-  const fresh = findings
-    .map((finding) => ({ finding, hash: sha256(JSON.stringify(finding)) }))
-    .filter(({ finding, hash }) => current.get(finding.id) !== hash);
-  await appendRows(
-    connection,
-    'findings',
-    fresh.map(({ finding, hash }) => findingRow(finding, hash, mark)),
-  );
-  await appendRows(
-    connection,
-    'finding_evidence',
-    fresh.flatMap(({ finding }) =>
-      finding.evidence.map(({ table, id, role }) => [finding.id, mark.seq, table, id, role]),
-    ),
-  );
-  const gone = [...goneFindings].filter((id) => current.has(id));
-  for (const id of gone) await withdrawFinding(connection, id, mark);
-  const added = fresh.filter(({ finding }) => !current.has(finding.id)).length;
+  const fresh = findings.filter((finding) => !same(finding, before.get(finding.id)));
+  const gone = goneFindings.flatMap((id) => before.get(id) ?? []);
+  const { derivedSeq, recordedMicros } = mark;
+  await appendFindings(connection, [
+    ...fresh.map((finding) => ({ finding, derivedSeq, recordedMicros, withdrawn: false })),
+    ...gone.map((finding) => ({ finding, derivedSeq, recordedMicros, withdrawn: true })),
+  ]);
+  const added = fresh.filter(({ id }) => !before.has(id)).length;
   return { added, changed: fresh.length - added, withdrawn: gone.length };
 }
 
-async function currentHashes(connection: DuckDBConnection, query: string): Promise<Map<string, string>> {
-  return new Map((await connection.runAndReadAll(query)).getRows().map(([id, hash]) => [id as string, hash as string]));
-}
+/** As they are recorded. */
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-function findingRow(finding: Finding, hash: string, mark: Mark): DuckDBValue[] {
-  return [
-    finding.id,
-    mark.seq,
-    mark.at,
-    false,
-    finding.kind,
-    finding.detector,
-    finding.subject,
-    finding.member,
-    timestamp(finding.startedMicros),
-    timestamp(finding.endedMicros),
-    finding.severity,
-    finding.summary,
-    JSON.stringify({
-      ...finding.measured,
-      onset_uncertainty_ms: (finding.startedByMicros - finding.startedMicros + (finding.unseenMicros ?? 0)) / 1000,
-    }),
-    finding.baseline === null ? null : JSON.stringify({ ...finding.baseline, short: finding.shortBaseline }),
-    JSON.stringify(finding.keys),
-    finding.continues,
-    BigInt(finding.evidenceCount),
-    hash,
-  ];
-}
-
-const timestamp = (micros: number): DuckDBTimestampValue => new DuckDBTimestampValue(BigInt(Math.round(micros)));
-
-async function withdrawFinding(connection: DuckDBConnection, id: string, mark: Mark): Promise<void> {
-  await connection.run(
-    `INSERT INTO _store.findings SELECT * REPLACE (?::BIGINT AS derived_seq, ?::TIMESTAMP AS recorded_at, true AS withdrawn) FROM _store.findings
-     WHERE finding_id = ? QUALIFY row_number() OVER (ORDER BY derived_seq DESC) = 1`,
-    [mark.seq, mark.at, id],
-  );
-}
-
-interface KnownChain {
-  readonly id: string;
-  readonly revision: bigint;
-  readonly hash: string;
-  readonly ruleset: string;
-  readonly state: string;
-  readonly members: readonly string[];
-  readonly verdict: string;
+/** A chain that is in the store: its latest revision, and how it was judged last, which only figures can tell apart. */
+interface Known extends Revision {
+  readonly judged: Chain;
 }
 
 async function recordChains(
   connection: DuckDBConnection,
-  { findings, goneFindings, chains }: Change,
+  change: Change,
   mark: Mark,
+  watermarks: Watermarks,
 ): Promise<Recorded['chains']> {
-  const known = new Map((await knownChains(connection)).map((chain) => [chain.id, chain]));
-  const judged = new Set([...goneFindings, ...findings.map(({ id }) => id)]);
-  const standing = [...known.values()].filter(
-    (chain) => chain.state !== 'withdrawn' && chain.members.some((id) => judged.has(id)),
-  );
-  const fresh = chains
-    .map((chain) => ({ chain, hash: sha256(JSON.stringify([chain, mark.ruleset])) }))
-    .filter(({ chain, hash }) => {
-      const before = known.get(chain.id);
-      return before?.hash !== hash || before.state === 'withdrawn';
-    });
-  const gone = standing.filter((chain) => !chains.some(({ id }) => id === chain.id));
-  const written = fresh.map(({ chain, hash }) => {
+  const known = await knownChains(connection, [...change.chains.map(({ id }) => id), ...change.goneChains]);
+  const gone = change.goneChains.flatMap((id) => known.get(id) ?? []).filter(stands);
+  const judged = [...change.chains, ...notNamed(change, known)];
+  const written: Revision[] = [];
+  for (const chain of judged) {
     const before = known.get(chain.id);
-    const supersedes = before ? undefined : takesThePlaceOf(chain, gone);
-    return {
+    const state = stateOf(chain, watermarks);
+    if (!isDue(chain, state, before, mark)) continue;
+    const replaced = before && stands(before) ? undefined : mostShared(chain, gone);
+    written.push({
+      ...mark,
       chain,
-      hash,
-      revision: (before?.revision ?? 0n) + 1n,
-      supersedes,
-      reason: reasonFor(chain, before, supersedes, mark.ruleset),
-    };
-  });
-  await appendRows(
+      state,
+      revision: (before?.revision ?? 0) + 1,
+      supersedes: replaced?.chain.id ?? before?.supersedes ?? null,
+      reason: reasonFor(chain, before, {
+        state,
+        ended: watermarks.ended,
+        ruleset: mark.ruleset,
+        replaced,
+        ...(await circumstances(connection, chain, replaced ?? before)),
+      }),
+    });
+  }
+  const withdrawn = gone.map((old) => withdrawal(old, judged, written, mark));
+  await appendJudged(connection, freshlyJudged(judged, known, mark));
+  await appendRevisions(connection, [...written, ...withdrawn]);
+  const added = written.filter(({ revision }) => revision === 1).length;
+  return { added, revised: written.length - added, withdrawn: gone.length };
+}
+
+function stateOf({ endedMicros }: Chain, { ended, newest }: Watermarks): 'sealed' | 'provisional' {
+  return ended || awaited(endedMicros, newest).length === 0 ? 'sealed' : 'provisional';
+}
+
+const stands = ({ state }: { readonly state: ChainState }): boolean => state !== 'withdrawn';
+
+/** The latest revisions of these chains, and of all that are provisional. */
+async function knownChains(connection: DuckDBConnection, ids: readonly string[]): Promise<Map<string, Known>> {
+  const latest = await readRevisions(
     connection,
-    'chain_revisions',
-    written.map(({ chain, hash, revision, supersedes, reason }) =>
-      revisionRow(chain, hash, revision, supersedes, reason, mark),
-    ),
+    `(r.chain_id, r.revision) IN (SELECT (chain_id, max(revision)) FROM _store.chain_revisions GROUP BY chain_id)
+     AND (r.state = 'provisional' OR ${oneOf('r.chain_id')})`,
+    [JSON.stringify(ids)],
   );
-  await appendRows(
-    connection,
-    'chain_links',
-    written.flatMap(({ chain, revision }) => chain.links.map((link) => linkRow(chain, revision, link))),
+  const found = await connection.runAndReadAll(
+    `SELECT chain_id, arg_max(content, derived_seq) FROM _store.judged_chains WHERE ${oneOf('chain_id')} GROUP BY chain_id`,
+    [JSON.stringify(latest.map(({ chain }) => chain.id))],
   );
-  for (const chain of gone)
-    await withdrawChain(connection, chain, written.find(({ supersedes }) => supersedes === chain.id)?.chain.id, mark);
+  const judged = new Map(found.getRows().map(([id, content]) => [id, JSON.parse(content as string) as Chain]));
+  return new Map(
+    latest.map((revision) => [revision.chain.id, { ...revision, judged: judged.get(revision.chain.id)! }]),
+  );
+}
+
+/** Provisional chains that were not judged now, as they were judged last: their end may have passed meanwhile. */
+function notNamed(change: Change, known: ReadonlyMap<string, Known>): Chain[] {
+  const named = new Set([...change.chains.map(({ id }) => id), ...change.goneChains]);
+  return [...known.values()].filter(({ chain }) => !named.has(chain.id)).map(({ judged }) => judged);
+}
+
+/**
+ * Whether a chain needs a revision: its claim, state or ruleset changed; its extent did, and the last revision is a minute old; or anything at all
+ * of a sealed chain. Figures of a provisional chain wait for the next one, at the latest for its seal.
+ */
+function isDue(chain: Chain, state: ChainState, before: Known | undefined, mark: Mark): boolean {
+  if (!before || !stands(before) || before.ruleset !== mark.ruleset) return true;
+  if (before.state === 'sealed') return !same(chain, before.chain);
+  if (state === 'sealed' || !same(claimOf(chain), claimOf(before.chain))) return true;
+  const extent = ({ startedMicros, endedMicros }: Chain) => [startedMicros, endedMicros];
+  return (
+    !same(extent(chain), extent(before.chain)) && mark.recordedMicros - before.recordedMicros >= EXTENT_EVERY_MICROS
+  );
+}
+
+/** The findings of a chain, and what of their evidence came after a revision. */
+async function circumstances(connection: DuckDBConnection, chain: Chain, since: Revision | undefined) {
+  if (!since) return { findings: [], arrivals: [] };
+  const findings = await readFindings(connection, oneOf('finding_id'), [JSON.stringify(chain.members)]);
+  return { findings, arrivals: await arrivalsAfter(connection, findings, since.commitSeq) };
+}
+
+function withdrawal(old: Known, judged: readonly Chain[], written: readonly Revision[], mark: Mark): Revision {
+  const successor = mostShared(
+    old.chain,
+    written.filter(({ supersedes }) => supersedes === old.chain.id),
+  );
+  const heir = successor
+    ? undefined
+    : mostShared(
+        old.chain,
+        judged.map((chain) => ({ chain })),
+      );
   return {
-    added: written.filter(({ revision }) => revision === 1n).length,
-    revised: written.filter(({ revision }) => revision > 1n).length,
-    withdrawn: gone.length,
+    ...old,
+    ...mark,
+    revision: old.revision + 1,
+    state: 'withdrawn',
+    reason: withdrawalReason(old, mark.ruleset, successor?.chain, heir?.chain),
   };
 }
 
-async function knownChains(connection: DuckDBConnection): Promise<KnownChain[]> {
-  const rows = await connection.runAndReadAll(
-    `SELECT chain_id, revision, content_hash, ruleset, state, members, verdict FROM _store.chain_revisions
-     QUALIFY row_number() OVER (PARTITION BY chain_id ORDER BY revision DESC) = 1 ORDER BY chain_id`,
-  );
-  return rows.getRows().map(([id, revision, hash, ruleset, state, members, verdict]) => ({
-    id: id as string,
-    revision: revision as bigint,
-    hash: hash as string,
-    ruleset: ruleset as string,
-    state: state as string,
-    members: JSON.parse(members as string) as string[],
-    verdict: verdict as string,
-  }));
-}
-
-/** A new chain takes the place of the withdrawn one with which it shares the most findings; of equal ones, the smaller id. */
-function takesThePlaceOf(chain: Chain, gone: readonly KnownChain[]): string | undefined {
-  const overlaps = gone.map((old) => ({
-    id: old.id,
-    common: old.members.filter((id) => chain.members.includes(id)).length,
-  }));
-  return overlaps.filter(({ common }) => common > 0).sort((a, b) => b.common - a.common || (a.id < b.id ? -1 : 1))[0]
-    ?.id;
-}
-
-function reasonFor(
-  chain: Chain,
-  before: KnownChain | undefined,
-  supersedes: string | undefined,
-  ruleset: string,
-): string {
-  if (!before) return supersedes ? `replaces chain ${supersedes}: another root` : 'found in the evidence';
-  if (before.state === 'withdrawn') return 'its root stands again';
-  const added = chain.members.filter((id) => !before.members.includes(id)).length;
-  const removed = before.members.filter((id) => !chain.members.includes(id)).length;
-  const changes = [
-    before.ruleset === ruleset ? undefined : 'ruleset changed',
-    added ? `more evidence added ${added} ${added === 1 ? 'finding' : 'findings'}` : undefined,
-    removed ? `${removed} ${removed === 1 ? 'finding' : 'findings'} no longer belong` : undefined,
-    before.verdict === chain.verdict ? undefined : `verdict ${before.verdict} became ${chain.verdict}`,
-  ].filter((change) => change !== undefined);
-  return changes.length > 0 ? changes.join('; ') : 'more evidence changed its figures';
-}
-
-function revisionRow(
-  chain: Chain,
-  hash: string,
-  revision: bigint,
-  supersedes: string | undefined,
-  reason: string,
-  mark: Mark,
-): DuckDBValue[] {
-  return [
-    chain.id,
-    revision,
-    mark.seq,
-    mark.at,
-    reason,
-    mark.ruleset,
-    supersedes ?? null,
-    chain.title,
-    chain.rootKind,
-    chain.rootFindingId,
-    chain.impactKind,
-    timestamp(chain.startedMicros),
-    timestamp(chain.endedMicros),
-    chain.verdict,
-    chain.confidence,
-    'sealed', // a replay that ended is the end of input
-    chain.summary,
-    JSON.stringify(chain.members),
-    hash,
-  ];
-}
-
-function linkRow(chain: Chain, revision: bigint, link: Link): DuckDBValue[] {
-  const basis = JSON.stringify({ mechanism: link.mechanism, tests: link.tests, rivals: link.rivals });
-  return [
-    chain.id,
-    revision,
-    link.rule,
-    link.causeFindingId,
-    link.effectFindingId,
-    link.causeKind,
-    link.effectKind,
-    BigInt(link.lagMs),
-    link.verdict,
-    link.confidence,
-    basis,
-  ];
-}
-
-async function withdrawChain(
-  connection: DuckDBConnection,
-  chain: KnownChain,
-  successor: string | undefined,
-  mark: Mark,
-): Promise<void> {
-  const reason = successor ? `replaced by chain ${successor}: another root` : 'the evidence no longer bears it';
-  await connection.run(
-    `INSERT INTO _store.chain_revisions SELECT * REPLACE (?::BIGINT AS revision, ?::BIGINT AS derived_seq, ?::TIMESTAMP AS recorded_at, ? AS reason,
-     ? AS ruleset, 'withdrawn' AS state) FROM _store.chain_revisions WHERE chain_id = ? AND revision = ?`,
-    [chain.revision + 1n, mark.seq, mark.at, reason, mark.ruleset, chain.id, chain.revision],
-  );
+function freshlyJudged(judged: readonly Chain[], known: ReadonlyMap<string, Known>, { derivedSeq }: Mark) {
+  return judged.filter((chain) => !same(chain, known.get(chain.id)?.judged)).map((chain) => ({ chain, derivedSeq }));
 }

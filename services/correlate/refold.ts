@@ -2,7 +2,7 @@ import { deserialize, serialize } from 'node:v8';
 import { blobValue, type DuckDBBlobValue, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api';
 import type { Finding } from '../../shared/finding.js';
 import { sha256 } from '../../shared/hash.js';
-import { appendRows } from '../../shared/store/store.js';
+import { appendRows } from '../../shared/store/append.js';
 import type { Detector } from './detector.js';
 import { type Around, endFold, enterSegment, type Fold, startFold, stepFold } from './engine.js';
 import type { Item } from './item.js';

@@ -6,7 +6,7 @@ import {
   type DuckDBListValue,
   type DuckDBValue,
 } from '@duckdb/node-api';
-import { appendRows } from '../../shared/store/store.js';
+import { appendRows } from '../../shared/store/append.js';
 import type { Input } from './item.js';
 import { type StoredSpan, tracePieces } from './pieces.js';
 import {

@@ -1,21 +1,24 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Test } from '../../shared/chain.js';
+import { awaited, LATENESS } from '../../shared/lateness.js';
+import { newestOf } from '../../shared/store/watermarks.js';
 import { clock, drawChain, lag, type Page, paint, verdict, wrap } from './draw.js';
-import type { FindingRow, LinkRow, WholeChain } from './read.js';
+import { type ChainRow, type FindingRow, type LinkRow, readRevisionsOf, type WholeChain } from './read.js';
 import { jsonRows } from './rows.js';
 
 const MARKS: Readonly<Record<Test['outcome'], string>> = { passed: '+', tolerated: '~', not_made: '?', failed: '-' };
 
-/** Why each link of a chain is believed: the tests it passed or could not make, its rivals, its evidence, and what was not covered. */
+/** Why each link of a chain is believed: the tests it passed or could not make, its rivals, its evidence, what was not covered, and how all this changed. */
 export async function explain(connection: DuckDBConnection, chain: WholeChain, page: Page): Promise<string> {
   const findings = new Map(chain.findings.map((finding) => [finding.finding_id, finding]));
   const lines = [
     drawChain(chain, page),
     '',
     ...wrap(
-      `Verdict ${chain.verdict} (confidence ${chain.confidence}): the weakest link on the longest path from the root. Revision ${chain.revision}, ${chain.reason}; ruleset ${chain.ruleset}.`,
+      `Verdict ${chain.verdict} (confidence ${chain.confidence}): the weakest link on the longest path from the root. Revision ${chain.revision}, ${chain.state}; ruleset ${chain.ruleset}.`,
       page.width,
     ),
+    ...(await waitsFor(connection, chain, page)),
     ...chain.links.flatMap((link, index) => ['', ...explainLink(link, index + 1, findings, page)]),
     '',
     paint(page, 'bold', 'Where it begins'),
@@ -27,9 +30,47 @@ export async function explain(connection: DuckDBConnection, chain: WholeChain, p
     paint(page, 'bold', 'Evidence'),
     ...chain.findings.flatMap((finding) => indented(evidenceSentence(finding), page)),
     '',
+    ...(await changes(connection, chain, page)),
+    '',
     `Marks: + passed, ~ within tolerance, ? could not be made, - failed.`,
   ];
   return lines.join('\n');
+}
+
+/** What a provisional chain waits for: the scopes whose evidence of its time may still come. */
+async function waitsFor(connection: DuckDBConnection, chain: WholeChain, page: Page): Promise<string[]> {
+  if (chain.state !== 'provisional') return [];
+  const scopes = awaited(Date.parse(chain.ended_at) * 1000, await newestOf(connection));
+  const named = scopes.map(
+    ({ source, scope, atMicros }) =>
+      `${source} ${scope} (newest ${clock(new Date(atMicros / 1000).toISOString())} UTC, may come ${LATENESS[source]} late)`,
+  );
+  if (named.length === 0) return [];
+  return wrap(`Provisional: evidence of its time may still come from ${named.join(', ')}.`, page.width);
+}
+
+/** A chain that stands no longer: what it said, and why it was withdrawn. */
+export async function explainWithdrawn(connection: DuckDBConnection, chain: ChainRow, page: Page): Promise<string> {
+  return [
+    `${paint(page, 'bold', 'chain')} ${chain.chain_id}  withdrawn`,
+    ...wrap(chain.title, page.width),
+    '',
+    ...(await changes(connection, chain, page)),
+  ].join('\n');
+}
+
+async function changes(connection: DuckDBConnection, chain: ChainRow, page: Page): Promise<string[]> {
+  const revisions = await readRevisionsOf(connection, chain);
+  return [
+    paint(page, 'bold', 'How the answer changed'),
+    ...revisions.flatMap(({ revision, recorded_at, verdict: said, state, reason }) =>
+      hanging(
+        `r${revision} `,
+        `${clock(recorded_at)} UTC  ${state === 'withdrawn' ? state : `${said}, ${state}`}: ${reason}`,
+        page,
+      ),
+    ),
+  ];
 }
 
 function explainLink(link: LinkRow, number: number, findings: ReadonlyMap<string, FindingRow>, page: Page): string[] {

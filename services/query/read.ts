@@ -96,21 +96,35 @@ function fromTheRoot(root: string, links: readonly LinkRow[], findings: readonly
   return [...reached].flatMap((id) => inOrder.filter((link) => link.cause_finding_id === id));
 }
 
-/** The chain with this id, or the only one whose id begins so. Throws `not_found`. */
-export async function findChain(connection: DuckDBConnection, id: string): Promise<WholeChain> {
-  const chains = (await readChains(connection)).filter(
-    (chain) => chain.chain_id === id || (id.length >= 4 && chain.chain_id.startsWith(id)),
-  );
-  if (chains.length === 1) return readWhole(connection, chains[0]!);
+/** The chain with this id, or the only one whose id begins so, in its last revision: also one that was withdrawn. Throws `not_found`. */
+export async function findChain(connection: DuckDBConnection, id: string): Promise<ChainRow> {
+  const chains = await chainsNamed(connection, id);
+  if (chains.length === 1) return chains[0]!;
   const why = chains.length === 0 ? `There is no chain ${id}` : `${chains.length} chains begin with ${id}`;
   throw new CauselineError('not_found', 'query', `${why}: 'causeline chains' lists them.`);
 }
 
+async function chainsNamed(connection: DuckDBConnection, id: string): Promise<ChainRow[]> {
+  return (await jsonRows(
+    connection,
+    `SELECT * FROM chain_history WHERE chain_id = $id OR (length($id) >= 4 AND starts_with(chain_id, $id))
+     QUALIFY row_number() OVER (PARTITION BY chain_id ORDER BY revision DESC) = 1 ORDER BY chain_id`,
+    { id },
+  )) as unknown as ChainRow[];
+}
+
+/** Every revision of a chain, the first one first. */
+export async function readRevisionsOf(connection: DuckDBConnection, chain: ChainRow): Promise<ChainRow[]> {
+  return (await jsonRows(connection, 'SELECT * FROM chain_history WHERE chain_id = ? ORDER BY revision', [
+    chain.chain_id,
+  ])) as unknown as ChainRow[];
+}
+
 /** A time without a zone is UTC, as all times here are; microseconds count, as `recorded_at` has them. */
 function asOfLiteral(text: string): string {
-  const [, day, clock = '00:00', fraction = '', zone = 'Z'] = AS_OF.exec(text) ?? [];
+  const [, day = '', clock = '00:00', fraction = '', zone = 'Z'] = AS_OF.exec(text) ?? [];
   const time = new Date(`${day}T${clock}${zone}`);
-  if (Number.isNaN(time.getTime()))
+  if (Number.isNaN(time.getTime()) || !isDay(day))
     throw new CauselineError(
       'bad_usage',
       'query',
@@ -121,3 +135,8 @@ function asOfLiteral(text: string): string {
 }
 
 const AS_OF = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?)?$/;
+
+/** Date takes 30 February for 1 March. */
+function isDay(day: string): boolean {
+  return new Date(`${day}T00:00Z`).toISOString().startsWith(day);
+}

@@ -44,7 +44,7 @@ const TABLES: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS _store.findings (finding_id VARCHAR NOT NULL, derived_seq BIGINT NOT NULL, recorded_at TIMESTAMP NOT NULL, withdrawn BOOLEAN NOT NULL,
   kind VARCHAR NOT NULL, detector VARCHAR NOT NULL, subject VARCHAR NOT NULL, member VARCHAR, started_at TIMESTAMP NOT NULL, ended_at TIMESTAMP NOT NULL,
   severity VARCHAR NOT NULL, summary VARCHAR NOT NULL, measured JSON NOT NULL, baseline JSON, keys JSON NOT NULL, continues BOOLEAN NOT NULL,
-  evidence_count BIGINT NOT NULL, content_hash VARCHAR NOT NULL)`,
+  evidence_count BIGINT NOT NULL, content JSON NOT NULL)`,
 
   `CREATE TABLE IF NOT EXISTS _store.finding_evidence (finding_id VARCHAR NOT NULL, derived_seq BIGINT NOT NULL, evidence_table VARCHAR NOT NULL,
   evidence_id VARCHAR NOT NULL, role VARCHAR NOT NULL)`,
@@ -52,7 +52,10 @@ const TABLES: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS _store.chain_revisions (chain_id VARCHAR NOT NULL, revision BIGINT NOT NULL, derived_seq BIGINT NOT NULL, recorded_at TIMESTAMP NOT NULL,
   reason VARCHAR NOT NULL, ruleset VARCHAR NOT NULL, supersedes VARCHAR, title VARCHAR NOT NULL, root_kind VARCHAR NOT NULL, root_finding_id VARCHAR NOT NULL,
   impact_kind VARCHAR NOT NULL, started_at TIMESTAMP NOT NULL, ended_at TIMESTAMP NOT NULL, verdict VARCHAR NOT NULL, confidence DOUBLE NOT NULL,
-  state VARCHAR NOT NULL, summary VARCHAR NOT NULL, members JSON NOT NULL, content_hash VARCHAR NOT NULL)`,
+  state VARCHAR NOT NULL, summary VARCHAR NOT NULL, members JSON NOT NULL, commit_seq BIGINT NOT NULL)`,
+
+  // Chains whole, as they were judged: also where only figures changed and no revision was written.
+  'CREATE TABLE IF NOT EXISTS _store.judged_chains (chain_id VARCHAR NOT NULL, derived_seq BIGINT NOT NULL, content JSON NOT NULL)',
 
   `CREATE TABLE IF NOT EXISTS _store.chain_links (chain_id VARCHAR NOT NULL, revision BIGINT NOT NULL, rule VARCHAR NOT NULL, cause_finding_id VARCHAR NOT NULL,
   effect_finding_id VARCHAR NOT NULL, cause_kind VARCHAR NOT NULL, effect_kind VARCHAR NOT NULL, lag_ms BIGINT NOT NULL, verdict VARCHAR NOT NULL,
@@ -70,7 +73,24 @@ const TABLES: readonly string[] = [
 
   // Up to which commit evidence was correlated, and by what.
   `CREATE TABLE IF NOT EXISTS _store.correlated (run BIGINT NOT NULL, seq BIGINT NOT NULL, rollups VARCHAR NOT NULL, folds VARCHAR NOT NULL)`,
+
+  `CREATE TABLE IF NOT EXISTS _store.watermarks (source VARCHAR NOT NULL, scope VARCHAR NOT NULL, greatest TIMESTAMP, commit_seq BIGINT NOT NULL)`,
 ];
+
+/** Tables that follow from the others, or from the ledger: a rebuild computes them anew and copies all the rest. */
+export const COMPUTED: ReadonlySet<string> = new Set([
+  'findings',
+  'finding_evidence',
+  'chain_revisions',
+  'judged_chains',
+  'chain_links',
+  'watermarks',
+  'rollups',
+  'folded',
+  'members',
+  'exports',
+  'correlated',
+]);
 
 /** What every evidence relation shows first. The id is the hash's first 128 bits: stored once, shown twice. */
 const IDENTITY = `left(body_hash, 32) AS evidence_id, body_hash, source_id, source_pos, commit_seq,

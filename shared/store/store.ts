@@ -10,6 +10,7 @@ import {
 import { CauselineError } from '../errors.js';
 import type { CloudTrailRow, Fault, MetricRow, MissedScrape, SpanRow } from '../evidence.js';
 import { sha256 } from '../hash.js';
+import { appendRows } from './append.js';
 import {
   type Column,
   cloudtrailTable,
@@ -18,6 +19,8 @@ import {
   type Stored,
   spansTable,
 } from './columns.js';
+import { type History, reconcile } from './history.js';
+import { ledgerPath } from './ledger.js';
 import { close, type Opened, openForWriting } from './open.js';
 
 /** Which decoded rows go to the store together; each knows the input it came from. */
@@ -69,7 +72,7 @@ export interface Committed {
 }
 
 /** The one writer of a store. All evidence goes through `commit`: one batch, one transaction. */
-export interface Store extends Opened {
+export interface Store extends Opened, History {
   readonly path: string;
   commit(batch: Batch): Promise<Committed>;
   checkpoint(): Promise<void>;
@@ -88,11 +91,16 @@ export const emptyBatch = (): Batch => ({
 export async function openStore(path: string): Promise<Store> {
   const opened = await openForWriting(path);
   const { connection } = opened;
+  const history = await reconcile(connection, ledgerPath(path)).catch((cause: unknown) => {
+    close(opened);
+    throw cause;
+  });
   await connection.run('CREATE TEMP TABLE batch_keys (idx INTEGER, identity VARCHAR, body_hash VARCHAR)');
   const seriesHashes = new Map<string, string>();
   const points = metricPointsTable((series) => memoised(seriesHashes, series));
   return {
     ...opened,
+    ...history,
     path,
     commit: (batch) => commit(connection, batch, points),
     checkpoint: async () => void (await connection.run('CHECKPOINT')),
@@ -361,24 +369,6 @@ const CHUNK_ROWS = 2048;
 
 function eachChunk<T>(items: readonly T[], use: (slice: readonly T[]) => void): void {
   for (let start = 0; start < items.length; start += CHUNK_ROWS) use(items.slice(start, start + CHUNK_ROWS));
-}
-
-/** Appends rows given as values in the table's own column order. */
-export async function appendRows(
-  connection: DuckDBConnection,
-  table: string,
-  rows: readonly DuckDBValue[][],
-): Promise<void> {
-  if (rows.length === 0) return;
-  const appender = await connection.createAppender(table, '_store');
-  const types = Array.from({ length: appender.columnCount }, (_, index) => appender.columnType(index));
-  for (const row of rows) {
-    for (const [index, value] of row.entries())
-      if (value === null) appender.appendNull();
-      else appender.appendValue(value, types[index]);
-    appender.endRow();
-  }
-  appender.closeSync();
 }
 
 function sum(a: Fresh<unknown>, b: Fresh<unknown>, c: Fresh<unknown>, field: 'duplicates' | 'conflicts'): number {

@@ -39,7 +39,7 @@ for (const rows of SIZES) {
   process.stderr.write(`filling a store of ${rows} rows\n`);
   const store = await openStore(join(root, `${rows}.duckdb`));
   await fill(store.connection, rows);
-  await correlate(store.connection);
+  await correlate(store, { endOfInput: false });
   await store.checkpoint();
   stores.push({ store, rows, millis: [] });
 }
@@ -48,7 +48,7 @@ for (let round = 0; round < ROUNDS; round++)
     const batch = thousand(rows / ROWS_A_SECOND + round * 8, rows + round);
     const started = process.hrtime.bigint();
     await store.commit(batch);
-    await correlate(store.connection);
+    await correlate(store, { endOfInput: false });
     millis.push(Number(process.hrtime.bigint() - started) / 1e6);
   }
 const [small, large] = stores.map(({ millis }) => median(millis.slice(1).sort((a, b) => a - b))) as [number, number];

@@ -21,7 +21,7 @@ async function correlated(t: ExecutionContext, batches: readonly (readonly Row[]
   const store = await openStore(join(temporaryFolder(t), 'night.duckdb'));
   try {
     for (const rows of batches) await store.commit(batchOf(rows));
-    return await correlate(store.connection);
+    return await correlate(store, { endOfInput: true });
   } finally {
     store.close();
   }
@@ -42,7 +42,7 @@ async function correlatedInSteps(
         store.close();
         store = await openStore(path);
       }
-      await correlate(store.connection);
+      await correlate(store, { endOfInput: index === batches.length - 1 });
     }
     return await standing(store.connection);
   } finally {
