@@ -23,9 +23,9 @@ export interface Rebuilt {
  * another name. Killed at any moment, the store is the old one or the new one.
  */
 export async function rebuild(db: string): Promise<Rebuilt> {
-  const fresh = `${db}.rebuilding`;
-  for (const left of ['', '.wal', '.tmp', '.ledger']) rmSync(fresh + left, { force: true, recursive: true });
   const notices = await completeLedger(db);
+  const fresh = `${db}.rebuilding`; // a rebuild that was killed may have left one
+  for (const left of ['', '.wal', '.tmp', '.ledger']) rmSync(fresh + left, { force: true, recursive: true });
   const revisions = await revisionsIn(ledgerPath(db));
   if (revisions > 0) copyFileSync(ledgerPath(db), ledgerPath(fresh));
   const made = await remake(fresh, db);
