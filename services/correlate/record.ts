@@ -54,7 +54,7 @@ async function recordFindings(
      QUALIFY row_number() OVER (PARTITION BY finding_id ORDER BY derived_seq DESC) = 1) WHERE NOT withdrawn`,
   );
   const fresh = findings
-    .map((finding) => ({ finding, hash: sha256(JSON.stringify(finding)) }))
+    .map((finding) => ({ finding, hash: sha256(JSON.stringify({ ...finding, series: undefined })) })) // no column holds it
     .filter(({ finding, hash }) => current.get(finding.id) !== hash);
   await appendRows(
     connection,

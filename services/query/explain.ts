@@ -1,10 +1,11 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
-import type { Test } from '../../shared/chain.js';
+import type { Rival, Test } from '../../shared/chain.js';
 import { clock, drawChain, lag, type Page, paint, verdict, wrap } from './draw.js';
 import type { FindingRow, LinkRow, WholeChain } from './read.js';
 import { jsonRows } from './rows.js';
 
 const MARKS: Readonly<Record<Test['outcome'], string>> = { passed: '+', tolerated: '~', not_made: '?', failed: '-' };
+const RIVAL_MARKS: Partial<Readonly<Record<Rival['outcome'], string>>> = { REFUTED: '-', COMMON_CAUSE: '=' };
 
 /** Why each link of a chain is believed: the tests it passed or could not make, its rivals, its evidence, and what was not covered. */
 export async function explain(connection: DuckDBConnection, chain: WholeChain, page: Page): Promise<string> {
@@ -47,8 +48,8 @@ function explainLink(link: LinkRow, number: number, findings: ReadonlyMap<string
       : indented('Rivals considered:', page)),
     ...link.basis.rivals.flatMap((rival) =>
       hanging(
-        `${rival.outcome === 'REFUTED' ? '-' : '~'} `,
-        `${rival.kind} of ${rival.subject} (${rival.rule}): ${rival.outcome}, ${rival.says}`,
+        `${RIVAL_MARKS[rival.outcome] ?? '~'} `,
+        `${rival.kind} of ${rival.subject} (${rival.rule}): ${rival.outcome.replace('_', ' ')}: ${rival.says}`,
         page,
       ),
     ),

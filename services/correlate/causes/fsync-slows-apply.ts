@@ -10,6 +10,7 @@ export const fsyncSlowsApply: Cause = {
   shared: ['instance', 'etcd'],
   mechanism:
     'Applying an entry writes to the backend on the same disk as the log, and waits behind its fdatasyncs: etcd logs `apply request took too long` with slow disks (etcd FAQ).',
+  dose: 'proportional', // to the slow applies a second; etcd's counter is their sum
   explain(fsync, apply) {
     return passed(
       `fsync p99 ${milliseconds(figure(fsync, 'peak_p99_seconds') ?? Number.NaN)} and ${figure(apply, 'slow_applies') ?? 'several'} slow applies on the same member`,

@@ -13,6 +13,7 @@ export const putsGrowTheDatabase: Cause = {
   shared: ['etcd'],
   mechanism:
     'Every accepted put is a new revision that stays in the backend until a compaction, also when the key is the same (etcd mvcc).',
+  dose: 'proportional', // to the growth a second; the size is their sum
   explain(surge, growth) {
     const puts = figure(surge, 'extra_puts_per_s');
     const grown = figure(growth, 'extra_growth_bytes_per_s');

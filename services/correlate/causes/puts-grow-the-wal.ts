@@ -13,6 +13,7 @@ export const putsGrowTheWal: Cause = {
   shared: ['etcd'],
   mechanism:
     'Every put is a raft entry that each member appends to its write-ahead log before it answers (etcd server/storage/wal).',
+  dose: 'proportional',
   explain(surge, growth) {
     const puts = figure(surge, 'extra_puts_per_s');
     const written = figure(growth, 'extra_wal_bytes_per_s');

@@ -17,6 +17,7 @@ export const putsSlowFsync: Cause = {
   shared: ['etcd'],
   mechanism:
     'Each put waits for an fdatasync of the log: more puts mean more fsyncs on the same disk (etcd hardware guidance).',
+  dose: 'proportional',
   explain(surge, slow, surroundings) {
     if (surroundings.exports(surge.subject, WAL_BYTES))
       return refuted('WAL bytes are exported: puts reach the disk through puts-grow-the-wal and wal-slows-fsync');

@@ -14,6 +14,7 @@ export const retryStormRaisesEtcdPuts: Cause = {
   shared: ['etcd'],
   mechanism:
     'Each pass of the loop writes its config key again, so the put rate follows the passes (etcd counts every accepted put in etcd_mvcc_put_total).',
+  dose: 'proportional',
   explain(storm, surge, { writers }) {
     const extra = figure(surge, 'extra_puts_per_s') ?? 0;
     const writes = figure(storm, 'writes_per_s') ?? 0;

@@ -14,6 +14,7 @@ export const walSlowsFsync: Cause = {
   shared: ['etcd'],
   mechanism:
     'Each batch of entries is one fdatasync of the log: more bytes and more batches queue on the same disk (etcd hardware guidance).',
+  dose: 'proportional',
   explain(growth, slow, surroundings) {
     const before =
       typeof growth.baseline?.['wal_bytes_per_s'] === 'number' ? growth.baseline['wal_bytes_per_s'] : undefined;

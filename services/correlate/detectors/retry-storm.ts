@@ -2,6 +2,7 @@ import { entityKey } from '../../../shared/entity.js';
 import type { FindingDraft } from '../../../shared/finding.js';
 import { median, quantile } from '../../../shared/robust.js';
 import { type AsOf, detector } from '../detector.js';
+import { seriesOf } from '../dose.js';
 import { describeBaseline } from '../etcd-sustained.js';
 import { keep } from '../evidence-of.js';
 import { attempts, EXAMPLE_START } from '../examples.js';
@@ -243,6 +244,7 @@ function draft(run: Run<Detail>, asOf: AsOf): FindingDraft[] {
         run.peak.evidence[0],
       ),
       evidenceCount: passes.length,
+      series: seriesOf(run.values),
     },
   ];
 }
