@@ -135,7 +135,8 @@ function drawnIn(values: readonly number[]): number[] {
 /** The test beside mechanism, deviation, order and identity. That it could not be made speaks neither for nor against a link. */
 export function doseTest(cause: Finding, effect: Finding): Test {
   const found = following(cause, effect);
-  if (!found) return { test: 'dose', outcome: 'not_made', says: 'their series overlap in too few points to compare them' };
+  if (!found)
+    return { test: 'dose', outcome: 'not_made', says: 'their series overlap in too few points to compare them' };
   const { correlation, lagMicros, pairs, stepMicros } = found;
   const [outcome, how] =
     correlation >= FOLLOWS

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Chain, Link } from '../../shared/chain.js';
+import { entityKey } from '../../shared/entity.js';
 import type { Finding } from '../../shared/finding.js';
 import { groupBy } from '../../shared/group.js';
 import { sha256 } from '../../shared/hash.js';
@@ -8,11 +9,13 @@ import type { Surroundings } from './cause.js';
 import { causes } from './causes/index.js';
 import { buildChains } from './chains.js';
 import { clockOffsets } from './clocks.js';
-import { type Clusters, clustersOf } from './clusters.js';
+import { type Clusters, clustersOf, type Instance } from './clusters.js';
+import type { Detector } from './detector.js';
 import { detectors } from './detectors/index.js';
-import { endFold, foldAll, startFold, stepFold } from './engine.js';
+import { endFold, type Fold, foldAll, startFold, stepFold } from './engine.js';
+import type { Scrape } from './item.js';
 import { judge } from './judge.js';
-import { loadExports, loadMembers, loadScrapes, loadTraces } from './load.js';
+import { loadExports, loadGoInstances, loadMembers, loadScrapes, loadTraces } from './load.js';
 
 /** What the evidence in a store comes to. */
 export interface Correlated {
@@ -43,7 +46,7 @@ export async function correlate(connection: DuckDBConnection): Promise<Correlate
     ...traces.services.flatMap(({ subject, coveredFromMicros, items }) =>
       foldAll(ofSubject('service'), items, { subject, coveredFromMicros, clusterOf: clusters.keyOfAddress }, sha256),
     ),
-    ...(await etcdFindings(connection, members, clusters)),
+    ...(await metricFindings(connection, members, clusters)),
   ];
   const offsets = clockOffsets(traces.hops);
   const surroundings: Surroundings = {
@@ -63,23 +66,44 @@ export async function correlate(connection: DuckDBConnection): Promise<Correlate
   return { findings, links, chains: buildChains(findings, links, sha256) };
 }
 
-async function etcdFindings(
+/** Clusters and other Go services by their scrapes, each read once: a fold a cluster, and one an instance. */
+async function metricFindings(
   connection: DuckDBConnection,
   members: Awaited<ReturnType<typeof loadMembers>>,
   clusters: Clusters,
 ): Promise<Finding[]> {
-  const readers = ofSubject('etcd');
-  const inputs = readers.flatMap((detector) => detector.inputs);
+  const others = await loadGoInstances(connection);
   const findings: Finding[] = [];
-  for (const [subject, group] of groupBy(members, clusters.keyOf)) {
-    let fold: ReturnType<typeof startFold> | undefined;
-    for await (const scrape of loadScrapes(connection, group, inputs)) {
-      fold ??= startFold(readers, { subject, coveredFromMicros: scrape.atMicros, clusterOf: clusters.keyOfAddress });
-      findings.push(...stepFold(fold, scrape, sha256));
-    }
-    if (fold) findings.push(...endFold(fold, sha256));
-  }
+  for (const [cluster, group] of groupBy(members, clusters.keyOf))
+    findings.push(...(await scrapeFindings(connection, group, cluster, ofSubject('etcd'), clusters)));
+  for (const [service, group] of groupBy(others, ({ service }) => service ?? ''))
+    findings.push(...(await scrapeFindings(connection, group, service && entityKey('service', service), [], clusters)));
   return findings;
 }
 
-const ofSubject = (subject: 'etcd' | 'service') => detectors.filter((detector) => detector.subject === subject);
+async function scrapeFindings(
+  connection: DuckDBConnection,
+  instances: readonly Instance[],
+  whole: string,
+  ofWhole: readonly Detector[],
+  clusters: Clusters,
+): Promise<Finding[]> {
+  const ofInstance = ofSubject('instance');
+  const folds = new Map<string, Fold>();
+  const findings: Finding[] = [];
+  const fold = (readers: readonly Detector[], scrape: Scrape, subject: string, partOf?: string) => {
+    const asOf = { subject, ...(partOf && { partOf }), coveredFromMicros: scrape.atMicros };
+    const known = folds.get(subject) ?? startFold(readers, { ...asOf, clusterOf: clusters.keyOfAddress });
+    folds.set(subject, known);
+    findings.push(...stepFold(known, scrape, sha256));
+  };
+  const inputs = [...ofWhole, ...ofInstance].flatMap((detector) => detector.inputs);
+  for await (const scrape of loadScrapes(connection, instances, inputs)) {
+    if (ofWhole.length > 0) fold(ofWhole, scrape, whole);
+    fold(ofInstance, scrape, entityKey('instance', scrape.member), whole);
+  }
+  for (const open of folds.values()) findings.push(...endFold(open, sha256));
+  return findings;
+}
+
+const ofSubject = (subject: Detector['subject']) => detectors.filter((detector) => detector.subject === subject);

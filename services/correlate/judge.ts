@@ -238,7 +238,9 @@ export const accepted = (link: Link): boolean => link.verdict !== 'INCONCLUSIVE'
 
 /** What speaks against a candidate beside the link that it is a rival of: every test that it did not pass, and a dose that follows otherwise. */
 function asRival(other: Link, link: Link, cause: Finding): Rival {
-  const against = other.tests.filter(({ test, outcome }) => test !== 'dose' && outcome !== 'passed').map(({ says }) => says);
+  const against = other.tests
+    .filter(({ test, outcome }) => test !== 'dose' && outcome !== 'passed')
+    .map(({ says }) => says);
   const [dose, theirs] = [doseOf(link), doseOf(other)];
   if (dose !== undefined && theirs !== undefined)
     against.push(

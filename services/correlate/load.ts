@@ -2,7 +2,7 @@ import type { DuckDBConnection, DuckDBListValue, DuckDBValue } from '@duckdb/nod
 import { entityKey } from '../../shared/entity.js';
 import type { Surroundings, Writer } from './cause.js';
 import type { Hop } from './clocks.js';
-import type { Clusters, Member } from './clusters.js';
+import type { Clusters, Instance, Member } from './clusters.js';
 import type { Attempt, EtcdWrite, GoFailure, Input, Requests, Sample, Scrape, Span } from './item.js';
 import { type Request, readTrace } from './traces.js';
 
@@ -267,14 +267,26 @@ export async function loadMembers(connection: DuckDBConnection): Promise<Member[
   }));
 }
 
-/** The scrapes of one cluster in the order of time, with the metrics that some detector reads. */
+/** The instances of Go programs that are no etcd members. */
+export async function loadGoInstances(connection: DuckDBConnection): Promise<Instance[]> {
+  const rows = await connection.runAndReadAll(
+    `SELECT DISTINCT service, instance FROM _store.metric_points p WHERE metric = 'go_gc_duration_seconds' AND instance IS NOT NULL AND NOT EXISTS
+       (SELECT 1 FROM _store.metric_points m WHERE m.metric LIKE 'etcd\\_%' ESCAPE '\\' AND m.instance = p.instance AND m.service IS NOT DISTINCT FROM p.service)
+     ORDER BY service, instance`,
+  );
+  return rows
+    .getRows()
+    .map(([service, instance]) => ({ service: service as string | null, instance: instance as string }));
+}
+
+/** The scrapes of one cluster or service in the order of time, with the metrics that some detector reads. */
 export async function* loadScrapes(
   connection: DuckDBConnection,
-  members: readonly Member[],
+  members: readonly Instance[],
   inputs: readonly Input[],
 ): AsyncGenerator<Scrape> {
   const result = await connection.stream(
-    `SELECT instance, (time_unix_nano // 1000)::DOUBLE, metric, attributes, value, bounds, counts, left(body_hash, 32) FROM _store.metric_points
+    `SELECT instance, (time_unix_nano // 1000)::DOUBLE, metric, attributes, value, bounds, counts, sum, count, left(body_hash, 32) FROM _store.metric_points
      WHERE (${seriesFilter(inputs)}) AND (coalesce(service, ''), instance) IN (${members.map(memberLiteral).join(', ')})
      ORDER BY time_unix_nano, service, instance, metric, attributes, body_hash`,
   );
@@ -302,7 +314,9 @@ export async function* loadScrapes(
         value: (c[4]![row] as number | null) ?? Number.NaN,
         bounds: numbers(c[5]![row]!),
         counts: numbers(c[6]![row]!),
-        evidenceId: c[7]![row] as string,
+        sum: c[7]![row] as number | null,
+        count: c[8]![row] as number | null,
+        evidenceId: c[9]![row] as string,
       };
       const samples = scrape.samples.get(metric);
       if (samples) samples.push(sample);
@@ -328,7 +342,7 @@ function seriesFilter(inputs: readonly Input[]): string {
 }
 
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
-const memberLiteral = ({ service, instance }: Member): string => `(${literal(service ?? '')}, ${literal(instance)})`;
+const memberLiteral = ({ service, instance }: Instance): string => `(${literal(service ?? '')}, ${literal(instance)})`;
 
 /** Which metrics each cluster exports, for rules that stand in where one is missing. */
 export async function loadExports(connection: DuckDBConnection, clusters: Clusters): Promise<Surroundings['exports']> {

@@ -20,9 +20,11 @@ import { root } from '../helpers/data.js';
 
 const { keyOfAddress } = clustersOf([]);
 
+const SUBJECTS = { etcd: 'etcd:example', instance: 'instance:example-0', service: 'service:prod/example' } as const;
+
 function asOf({ subject }: Detector, { coveredFromMicros, given }: DetectorExample): AsOf {
   return {
-    subject: subject === 'etcd' ? 'etcd:example' : 'service:prod/example',
+    subject: SUBJECTS[subject],
     coveredFromMicros: coveredFromMicros ?? given[0]!.atMicros,
     clusterOf: keyOfAddress,
   };
