@@ -9,7 +9,7 @@ const GRID_MICROS = 10_000_000;
 const MOST_POINTS = 360;
 
 /** A run shorter than this is compared with as much of the time before it, so that the step itself weighs. */
-const LEAST_SPAN_MICROS = 60_000_000;
+const LEAST_SPAN_MICROS = 30_000_000;
 
 /** How far an effect's series may trail its cause's. */
 const MOST_LAG_MICROS = 60_000_000;
@@ -62,7 +62,7 @@ type Dosed = Pick<Finding, 'startedMicros' | 'endedMicros' | 'series'>;
 
 /**
  * How far the size and the shape of an effect follow those of its cause: the greatest 10 %-Winsorized correlation (Wilcox, "Introduction to
- * Robust Estimation and Hypothesis Testing", 9.3) of the two series over lags from one step before to a minute after. Points
+ * Robust Estimation and Hypothesis Testing", 9.3) of what exceeds the level before, over lags from one step before to a minute after. Points
  * stand at the end of what was measured, hence the step before. Both ends of each series are drawn in, so that no single spike makes or breaks it.
  * Shifting or scaling a series changes nothing. undefined where too few points overlap, or one series does not move.
  */
@@ -71,7 +71,11 @@ export function following(cause: Dosed, effect: Dosed): Following | undefined {
   const from = Math.min(cause.startedMicros, effect.startedMicros);
   const to = Math.max(cause.endedMicros, effect.endedMicros);
   const span = Math.max(LEAST_SPAN_MICROS, to - from);
-  const near = (series: readonly Point[]) => series.filter(([at]) => at >= from - span && at <= to + span);
+  const near = (series: readonly Point[]) =>
+    excess(
+      series.filter(([at]) => at >= from - span && at <= to + span),
+      from,
+    );
   const [xs, ys] = [near(cause.series), near(effect.series)];
   const stepMicros = commonStep(xs, ys);
   const causes = onGrid(xs, stepMicros);
@@ -90,6 +94,13 @@ export function following(cause: Dosed, effect: Dosed): Following | undefined {
         best = { correlation, lagMicros: signed * stepMicros, pairs: pairs.length, stepMicros };
     }
   return best;
+}
+
+/** What exceeds the level before the onset: that puts stop altogether when a quota is reached is no part of their surge. */
+function excess(points: readonly Point[], from: number): Point[] {
+  const before = points.flatMap(([at, value]) => (at < from ? value : [])).sort((a, b) => a - b);
+  const level = median(before);
+  return points.map(([at, value]) => [at, Math.max(0, value - level)]);
 }
 
 /** A step of the grid in which the coarser of two series usually has a point. */
