@@ -1,6 +1,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Rival, Test } from '../../shared/chain.js';
 import { clock, drawChain, lag, type Page, paint, verdict, wrap } from './draw.js';
+import { originOf } from './origin.js';
 import type { FindingRow, LinkRow, WholeChain } from './read.js';
 import { jsonRows } from './rows.js';
 
@@ -10,6 +11,7 @@ const RIVAL_MARKS: Partial<Readonly<Record<Rival['outcome'], string>>> = { REFUT
 /** Why each link of a chain is believed: the tests it passed or could not make, its rivals, its evidence, and what was not covered. */
 export async function explain(connection: DuckDBConnection, chain: WholeChain, page: Page): Promise<string> {
   const findings = new Map(chain.findings.map((finding) => [finding.finding_id, finding]));
+  const root = findings.get(chain.root_finding_id)!;
   const lines = [
     drawChain(chain, page),
     '',
@@ -20,7 +22,8 @@ export async function explain(connection: DuckDBConnection, chain: WholeChain, p
     ...chain.links.flatMap((link, index) => ['', ...explainLink(link, index + 1, findings, page)]),
     '',
     paint(page, 'bold', 'Where it begins'),
-    ...indented(rootSentence(findings.get(chain.root_finding_id)!), page),
+    ...indented(rootSentence(root), page),
+    ...indented(await originOf(connection, root), page),
     '',
     paint(page, 'bold', 'What was not covered'),
     ...(await uncovered(connection, chain)).flatMap((line) => indented(line, page)),
@@ -57,7 +60,7 @@ function explainLink(link: LinkRow, number: number, findings: ReadonlyMap<string
 }
 
 function rootSentence(root: FindingRow): string {
-  return `${root.kind} of ${root.subject} at ${clock(root.started_at)} UTC. No cause of it was found in the evidence; what lies outside the evidence was not looked at.`;
+  return `${root.kind} of ${root.subject} at ${clock(root.started_at)} UTC.`;
 }
 
 const UNCOVERED = `
