@@ -7,6 +7,7 @@ import { sources } from '../../services/collect/sources/index.js';
 import type { CauseExample, Surroundings } from '../../services/correlate/cause.js';
 import { causes } from '../../services/correlate/causes/index.js';
 import { clustersOf } from '../../services/correlate/clusters.js';
+import { contradicts } from '../../services/correlate/common-cause.js';
 import type { AsOf, Detector, DetectorExample } from '../../services/correlate/detector.js';
 import { detectors } from '../../services/correlate/detectors/index.js';
 import { foldAll, identified } from '../../services/correlate/engine.js';
@@ -156,6 +157,10 @@ test('what rules link are kinds that detectors find, and every kind is a known w
     causes.flatMap(({ from, to }) => [from, to]).filter((kind) => !kinds.includes(kind)),
     [],
   );
+});
+
+test('no rule links two kinds that only have their cause in common', (t) => {
+  t.deepEqual(causes.filter(contradicts), []);
 });
 
 test('no kind causes itself by way of others: the rules form no cycle', (t) => {
