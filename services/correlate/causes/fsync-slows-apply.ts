@@ -3,7 +3,7 @@ import { milliseconds } from '../figures.js';
 
 export const fsyncSlowsApply: Cause = {
   rule: 'fsync-slows-apply',
-  version: 1,
+  version: 2,
   from: 'etcd.slow_fsync',
   to: 'etcd.slow_apply',
   within: '1m',

@@ -6,7 +6,7 @@ const PLAUSIBLE_BYTES_PER_PUT = { least: 16, most: 2 * 1.5 * 1_048_576 * 2 };
 
 export const putsGrowTheWal: Cause = {
   rule: 'puts-grow-the-wal',
-  version: 1,
+  version: 2,
   from: 'etcd.put_surge',
   to: 'etcd.wal_growth',
   within: '30s',

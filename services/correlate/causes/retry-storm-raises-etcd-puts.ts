@@ -7,7 +7,7 @@ const LEAST_SHARE = 0.5;
 
 export const retryStormRaisesEtcdPuts: Cause = {
   rule: 'retry-storm-raises-etcd-puts',
-  version: 1,
+  version: 2,
   from: 'retry.storm',
   to: 'etcd.put_surge',
   within: '2m',
