@@ -270,9 +270,8 @@ export async function loadMembers(connection: DuckDBConnection): Promise<Member[
 /** The instances of Go programs that are no etcd members. */
 export async function loadGoInstances(connection: DuckDBConnection): Promise<Instance[]> {
   const rows = await connection.runAndReadAll(
-    `SELECT DISTINCT service, instance FROM _store.metric_points p WHERE metric = 'go_gc_duration_seconds' AND instance IS NOT NULL AND NOT EXISTS
-       (SELECT 1 FROM _store.metric_points m WHERE m.metric LIKE 'etcd\\_%' ESCAPE '\\' AND m.instance = p.instance AND m.service IS NOT DISTINCT FROM p.service)
-     ORDER BY service, instance`,
+    `SELECT service, instance FROM _store.metric_points WHERE instance IS NOT NULL GROUP BY ALL
+     HAVING bool_or(metric = 'go_gc_duration_seconds') AND NOT bool_or(metric LIKE 'etcd\\_%' ESCAPE '\\') ORDER BY service, instance`,
   );
   return rows
     .getRows()
