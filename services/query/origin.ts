@@ -46,23 +46,26 @@ const COVERAGE = `
   SELECT scope, state, reason, from_time, to_time FROM coverage
   WHERE source = $source AND from_time <= $to::TIMESTAMP AND to_time >= $from::TIMESTAMP ORDER BY ALL`;
 
+interface CoverageRow {
+  readonly scope: string;
+  readonly state: string;
+  readonly reason: string;
+  readonly from_time: string;
+  readonly to_time: string;
+}
+
 /** What is missing of a source around the onset: all of it, or a stretch (one lost scrape is none) of what the root is about. */
 async function gapsOf(connection: DuckDBConnection, source: Source, root: FindingRow): Promise<string[]> {
-  const rows = await jsonRows(connection, COVERAGE, { source, ...around(root) });
+  const rows = (await jsonRows(connection, COVERAGE, { source, ...around(root) })) as unknown as CoverageRow[];
   if (!rows.some(({ state }) => state === 'collected')) return [`there are no ${source} of that time`];
   const about = namesOf(root);
+  const anybody = source === 'traces' && root.subject.startsWith('etcd:'); // whoever wrote
   return rows
     .filter(({ state, from_time, to_time }) => state !== 'collected' && from_time !== to_time)
-    .filter(
-      ({ scope }) =>
-        source === 'traces' ||
-        String(scope)
-          .split('/')
-          .some((name) => about.has(name)),
-    )
+    .filter(({ scope }) => anybody || scope.split('/').some((name) => about.has(name)))
     .map(
       ({ scope, reason, from_time, to_time }) =>
-        `${source} of ${String(scope)} are missing from ${clock(String(from_time))} to ${clock(String(to_time))} (${String(reason)})`,
+        `${source} of ${scope} are missing from ${clock(from_time)} to ${clock(to_time)} (${reason})`,
     );
 }
 
@@ -74,7 +77,8 @@ function around({ started_at }: FindingRow): { from: string; to: string } {
 
 function namesOf({ subject, measured }: FindingRow): ReadonlySet<string> {
   const members = measured['members'];
-  return new Set([subject.slice(subject.indexOf(':') + 1), ...(Array.isArray(members) ? members.map(String) : [])]);
+  const name = subject.slice(subject.search(/[^:/]*$/));
+  return new Set([name, ...(Array.isArray(members) ? members.map(String) : [])]);
 }
 
 const WRITERS = `
@@ -85,30 +89,40 @@ const WRITERS = `
     AND start_time BETWEEN $started::TIMESTAMP - INTERVAL 15 MINUTE AND $ended::TIMESTAMP
   GROUP BY ALL`;
 
+interface WriterRow {
+  readonly service: string | null;
+  readonly scope: string | null;
+  readonly target: string;
+  readonly during: number | null;
+  readonly before: number | null;
+  readonly seconds_before: number;
+}
+
 /** Who wrote the extra puts, as far as spans say it: with a finding of its own, without one, or nobody that is known. */
 async function writerOf(connection: DuckDBConnection, surge: FindingRow): Promise<string> {
   const [started, ended] = [surge.started_at.replace('Z', ''), surge.ended_at.replace('Z', '')];
   const clusters = clustersOf(await loadMembers(connection));
-  const rows = await jsonRows(connection, WRITERS, { started, ended, writes: [...ETCD_WRITES].join(' ') });
+  const values = { started, ended, writes: [...ETCD_WRITES].join(' ') };
+  const rows = (await jsonRows(connection, WRITERS, values)) as unknown as WriterRow[];
   const seconds = Math.max(1, (Date.parse(surge.ended_at) - Date.parse(surge.started_at)) / 1000);
   const extra = new Map<string, number>();
   for (const { service, scope, target, during, before, seconds_before } of rows) {
-    if (clusters.keyOfAddress(String(target)) !== surge.subject) continue;
-    const writer = entityKey('service', String(service ?? 'unknown_service'), scope as string | null);
-    const usual = before === null ? 0 : Number(before) / Math.max(1, Number(seconds_before));
-    extra.set(writer, (extra.get(writer) ?? 0) + Number(during ?? 0) / seconds - usual);
+    if (clusters.keyOfAddress(target) !== surge.subject) continue;
+    const writer = entityKey('service', service ?? 'unknown_service', scope);
+    const usual = before === null ? 0 : before / Math.max(1, seconds_before);
+    extra.set(writer, (extra.get(writer) ?? 0) + (during ?? 0) / seconds - usual);
   }
   const puts = Number(surge.measured['extra_puts_per_s'] ?? 0);
   const [first] = [...extra].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
   if (!first || first[1] < LEAST_SHARE * puts)
     return `${OUTSIDE}: spans show ${digits(Math.max(0, first?.[1] ?? 0))} of the ${digits(puts)} extra puts/s at most of one service, so who wrote them is not known.`;
   const wrote = `${first[0]} wrote ${digits(first[1])} puts/s more than before, of ${digits(puts)} that the cluster applied`;
-  const kinds = await jsonRows(
+  const kinds = (await jsonRows(
     connection,
     `SELECT DISTINCT kind FROM findings WHERE subject = $writer AND started_at <= $ended::TIMESTAMP AND ended_at >= $started::TIMESTAMP ORDER BY kind`,
     { writer: first[0], started, ended },
-  );
+  )) as unknown as { readonly kind: Kind }[];
   return kinds.length > 0
-    ? `${COVERED}: ${wrote}, and what was found of it (${kinds.map(({ kind }) => String(kind)).join(', ')}) does not explain them.`
+    ? `${COVERED}: ${wrote}, and what was found of it (${kinds.map(({ kind }) => kind).join(', ')}) does not explain them.`
     : `${OUTSIDE}: ${wrote}, and no evidence says why.`;
 }
