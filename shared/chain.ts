@@ -4,10 +4,12 @@ export type Verdict = 'CONFIRMED' | 'LIKELY' | 'INCONCLUSIVE';
 
 /** One test that a cause must pass. `tolerated` is order within the clocks' uncertainty, or identity that nothing contradicts and nothing shows. */
 export interface Test {
-  readonly test: 'mechanism' | 'deviation' | 'order' | 'identity';
+  readonly test: 'mechanism' | 'deviation' | 'order' | 'identity' | 'dose';
   readonly outcome: 'passed' | 'tolerated' | 'not_made' | 'failed';
   /** One sentence with the numbers. */
   readonly says: string;
+  /** Of dose: the correlation of the two series. */
+  readonly value?: number;
 }
 
 /** Another finding that could have caused the same effect, and what speaks for or against it. */
@@ -16,7 +18,8 @@ export interface Rival {
   readonly kind: Kind;
   readonly subject: string;
   readonly rule: string;
-  readonly outcome: Verdict | 'REFUTED';
+  /** COMMON_CAUSE: what drives the effect drives this one too, and neither brings about the other. */
+  readonly outcome: Verdict | 'REFUTED' | 'COMMON_CAUSE';
   readonly says: string;
 }
 

@@ -76,7 +76,11 @@ export interface FindingDraft {
   readonly keys: readonly string[];
   readonly evidence: readonly EvidenceRef[];
   readonly evidenceCount: number;
+  /** What was judged, before the onset and until it was quiet again, for the test of dose: [microseconds, value], in the order of time. */
+  readonly series?: readonly Point[];
 }
+
+export type Point = readonly [atMicros: number, value: number];
 
 export interface Finding extends FindingDraft {
   readonly id: string;

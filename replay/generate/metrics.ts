@@ -5,7 +5,8 @@ import { type Attributes, keyValues, nano } from './spans.js';
 /** A point as a story tells it: what the collector's prometheusreceiver makes of a scrape. */
 export type Point =
   | { readonly name: string; readonly type: 'counter' | 'gauge'; readonly value: number; readonly labels?: Attributes }
-  | { readonly name: string; readonly type: 'histogram'; readonly value: Histogram; readonly labels?: Attributes };
+  | { readonly name: string; readonly type: 'histogram'; readonly value: Histogram; readonly labels?: Attributes }
+  | { readonly name: string; readonly type: 'summary'; readonly value: Summary; readonly labels?: Attributes };
 
 /** One member's scrape. */
 export interface Scrape {
@@ -42,12 +43,36 @@ function metric(points: readonly Point[], timeUnixNano: string, startTimeUnixNan
     ...measured(point),
   }));
   if (type === 'gauge') return { name, gauge: { dataPoints } };
+  if (type === 'summary') return { name, summary: { dataPoints } };
   const cumulative = { aggregationTemporality: 2, dataPoints };
   return type === 'counter' ? { name, sum: { ...cumulative, isMonotonic: true } } : { name, histogram: cumulative };
 }
 
 function measured({ value }: Point): object {
   return typeof value === 'number' ? { asDouble: value } : value.dataPoint();
+}
+
+/** A cumulative summary; its quantiles are of no interest here and stay at the last observation. */
+export class Summary {
+  count: number;
+  sum: number;
+  private last = 0;
+
+  constructor(count: number, sum: number) {
+    this.count = count;
+    this.sum = sum;
+  }
+
+  observe(value: number): void {
+    this.count += 1;
+    this.sum += value;
+    this.last = value;
+  }
+
+  dataPoint() {
+    const quantileValues = [0, 0.5, 1].map((quantile) => ({ quantile, value: this.last }));
+    return { count: String(this.count), sum: Number(this.sum.toPrecision(12)), quantileValues };
+  }
 }
 
 /** A cumulative histogram that is filled by shares. */

@@ -1,4 +1,5 @@
-import type { Told } from './stories.js';
+import { GARBAGE } from './etcd.js';
+import { gcLinks, type Told } from './stories.js';
 import {
   backedOffBuild,
   batchImport,
@@ -62,11 +63,19 @@ export const importElsewhere: Decoy = (world, truth, { cluster, onsetMs }) => {
   const service = world.service(`${world.word()}-load`, { kept: 0.25, says: chance.yes(0.5) });
   const fromMs = onsetMs + chance.between(-30_000, 10_000);
   const toMs = Math.min(world.endMs, fromMs + Math.max(120_000, 6 * other.spec.scrapeEveryMs));
-  batchImport(world, { service, cluster: other, fromMs, toMs, perSecond: chance.between(15, 30), bytes: 5000 });
+  const perSecond = chance.between(15, 30);
+  batchImport(world, { service, cluster: other, fromMs, toMs, perSecond, bytes: 5000 });
   const puts = named('etcd.put_surge', other.spec.subject);
   const chain = truth.chain(puts);
   chain.link('puts-grow-the-wal', puts, named('etcd.wal_growth', other.spec.subject), 'LIKELY', true);
   chain.link('puts-grow-the-database', puts, named('etcd.db_growth', other.spec.subject), 'LIKELY', true);
+  gcLinks(chain, {
+    cluster: other,
+    before: requests,
+    extraPerSecond: perSecond,
+    bytes: 5000,
+    seconds: (toMs - fromMs) / 1000,
+  });
   for (const kind of ['etcd.slow_fsync', 'etcd.db_growth'] as const)
     truth.decoy(puts, 'Another cluster, with members of its own.', named(kind, cluster.spec.subject));
   truth.decoy(named('retry.storm', service.subject), 'Each item has its own key: known work, no loop.');
@@ -88,10 +97,30 @@ export const importAtHand: Decoy = (world, truth, { cluster, requests, onsetMs }
   const wal = named('etcd.wal_growth', cluster.spec.subject);
   chain.link('puts-grow-the-wal', puts, wal, 'LIKELY', true);
   chain.link('puts-grow-the-database', puts, named('etcd.db_growth', cluster.spec.subject), 'LIKELY', true);
+  gcLinks(chain, {
+    cluster,
+    before: requests,
+    extraPerSecond: perSecond,
+    bytes: 3000,
+    seconds: (toMs - fromMs) / 1000,
+  });
   const fsync = named('etcd.slow_fsync', cluster.spec.subject);
   for (const cause of [puts, wal])
     truth.decoy(cause, "The other members' disks bear the same log and stay fast.", fsync);
   truth.decoy(named('retry.storm', service.subject), 'Each item has its own key: known work, no loop.');
+};
+
+/** The member whose disk slows collects more garbage by then, for something that it is asked and that writes nothing. */
+export const fullHeap: Decoy = (world, truth, { cluster, onsetMs }) => {
+  const { chance } = world;
+  const member = cluster.leads;
+  const fromMs = onsetMs + chance.between(-60_000, 20_000);
+  const toMs = fromMs + chance.between(120_000, 300_000);
+  cluster.fillHeap(member, fromMs, toMs, GARBAGE.aCycle * chance.between(1, 6));
+  truth.decoy(
+    named('go.gc_pressure', `instance:${cluster.spec.members[member]!.instance}`),
+    'Its pauses take less than 1 % of the time, and a collector writes to no disk.',
+  );
 };
 
 /** A few loops of another service on the same cluster: a storm of a tenth of what the import writes. */

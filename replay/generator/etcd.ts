@@ -1,4 +1,4 @@
-import { Histogram, type Point, type Scrape } from '../generate/metrics.js';
+import { Histogram, type Point, type Scrape, Summary } from '../generate/metrics.js';
 import type { Chance } from './chance.js';
 
 export interface MemberSpec {
@@ -27,6 +27,8 @@ export interface ClusterSpec {
   /** etcd before 3.6 counts the bytes of its WAL twice. */
   readonly walCountedTimes: 1 | 2;
   readonly exportsWal: boolean;
+  /** Members export what their Go runtime says of its collector. */
+  readonly exportsGo: boolean;
 }
 
 export interface PutOrRange {
@@ -54,6 +56,9 @@ interface Span {
   readonly toMs: number;
 }
 
+/** Recorded: 45 kB allocated for a put of 1 KiB, 1.8 MB for one of 64 KiB; 0.3 MB/s by an idle member; a cycle each 20 MB. */
+export const GARBAGE = { aPut: 20_000, aByte: 25, idleBytesPerSecond: 300_000, aCycle: 20_971_520 } as const;
+
 const PAGE = 4096;
 /** An entry's cost beside its value: headers, key, CRC. */
 const ENTRY_BYTES = 96;
@@ -69,7 +74,8 @@ const SLOW_APPLY_MS = 100;
  * - applying waits for the same disk; a client gives up at its deadline, and the put is applied all the same;
  * - a put that would cross the quota raises an alarm: from then on every put is refused at once, its alarm request is
  *   still an entry of the log, and reads go on;
- * - without a leader puts and reads wait; the election ends that.
+ * - without a leader puts and reads wait; the election ends that;
+ * - a put is garbage on every member, a refused one on the member that was asked: the collector runs as often as the heap fills.
  */
 export class EtcdCluster {
   readonly spec: ClusterSpec;
@@ -77,6 +83,7 @@ export class EtcdCluster {
   private readonly chance: Chance;
   private readonly members: Member[];
   private readonly slowDisks: (Span & { readonly member: number; readonly factor: number })[] = [];
+  private readonly litter: (Span & { readonly member: number; readonly bytesPerSecond: number })[] = [];
   private readonly leaderless: Span[] = [];
   private readonly plan: { readonly atMs: number; readonly act: (atMs: number) => void }[] = [];
   private planned = 0;
@@ -108,6 +115,11 @@ export class EtcdCluster {
   /** The same factor on a disk for a while; a hiccup is one of a second or two. */
   slowDisk(member: number, fromMs: number, toMs: number, factor: number): void {
     this.slowDisks.push({ member, fromMs, toMs, factor });
+  }
+
+  /** Something else than puts that fills a member's heap: great ranges, watchers. */
+  fillHeap(member: number, fromMs: number, toMs: number, bytesPerSecond: number): void {
+    this.litter.push({ member, fromMs, toMs, bytesPerSecond });
   }
 
   /** No leader for a while, and another one after it; `stopped` do not answer meanwhile and start anew. */
@@ -183,6 +195,7 @@ export class EtcdCluster {
     this.noSpace ||= this.size + pagesOf(call.bytes) > this.spec.quotaBytes;
     if (this.noSpace) {
       this.log(ENTRY_BYTES);
+      asked.allocate(garbageOf(call.bytes));
       return outcome(
         atMs + waitMs + this.chance.logNormal(1.5, 0.4),
         'ResourceExhausted',
@@ -234,6 +247,7 @@ export class EtcdCluster {
       if (applyMs > SLOW_APPLY_MS) member.slowApplies += 1;
       if (member === asked) appliedMs = applyMs;
       member.puts += 1;
+      member.allocate(garbageOf(bytes));
     });
     synced.sort((a, b) => a - b);
     const quorumMs = synced[Math.min(synced.length - 1, Math.floor(this.members.length / 2))]!;
@@ -266,6 +280,11 @@ export class EtcdCluster {
     }
     const passed = Math.max(0, toMs - this.nowMs);
     this.logRate *= Math.exp(-passed / RATE_OVER_MS);
+    this.members.forEach((member, i) => {
+      const other = this.litter.filter((one) => one.member === i && toMs > one.fromMs && toMs <= one.toMs);
+      const perSecond = other.reduce((sum, one) => sum + one.bytesPerSecond, 0) + GARBAGE.idleBytesPerSecond;
+      member.allocate((perSecond * passed) / 1000);
+    });
     const load = Math.min(0.993, this.logRate / this.disk.bytesPerSecond);
     this.pressure += (1 / (1 - load) - this.pressure) * (1 - Math.exp(-passed / this.disk.hiddenMs));
     this.nowMs = Math.max(this.nowMs, toMs);
@@ -285,6 +304,8 @@ export class EtcdCluster {
     return { service: this.spec.name ?? 'etcd', instance: one.spec.instance, startedMs: one.startedMs, points };
   }
 }
+
+const garbageOf = (bytes: number): number => GARBAGE.aPut + GARBAGE.aByte * bytes;
 
 /** Rates that a queue feels are those of the last seconds. */
 const RATE_OVER_MS = 3000;
@@ -325,6 +346,8 @@ class Member {
   walBytes: number;
   proposals: number;
   slowApplies = 0;
+  private allocated = 0;
+  private pauses: Summary;
   private readonly cluster: ClusterSpec;
   private readonly handled = new Map<string, number>();
 
@@ -337,6 +360,7 @@ class Member {
     this.walBytes = this.puts * chance.int(300, 900);
     this.proposals = this.puts + chance.int(10, 5000);
     this.leaderChanges = chance.int(1, 4);
+    this.pauses = new Summary(this.puts, this.puts * 0.0003);
     const ms = this.fsyncMs;
     this.fsync = new Histogram(0.001, 14, this.puts, ms < 1 ? [0.8, 0.17, 0.03] : [0.25, 0.45, 0.25, 0.05]);
   }
@@ -348,6 +372,14 @@ class Member {
     this.leaderChanges = 1;
     this.slowApplies = 0;
     this.fsync = new Histogram(0.001, 14, 0, []);
+    this.pauses = new Summary(0, 0);
+  }
+
+  /** A cycle each time that the heap is full; it pauses for 0.2 to 0.5 ms. */
+  allocate(bytes: number): void {
+    this.allocated += bytes;
+    for (; this.allocated >= GARBAGE.aCycle; this.allocated -= GARBAGE.aCycle)
+      this.pauses.observe(0.0002 + 0.0003 * ((this.pauses.count * 0.618) % 1));
   }
 
   points(atMs: number, { leads, size, inUse, peers }: Shown): Point[] {
@@ -368,6 +400,12 @@ class Member {
       gauge('etcd_server_has_leader', this.hasLeader ? 1 : 0),
       gauge('etcd_server_is_leader', leads ? 1 : 0),
       counter('etcd_server_leader_changes_seen_total', this.leaderChanges),
+      ...(this.cluster.exportsGo
+        ? [
+            { name: 'go_gc_duration_seconds', type: 'summary', value: this.pauses } as const,
+            gauge('go_memstats_heap_inuse_bytes', Math.round(GARBAGE.aCycle + this.allocated)),
+          ]
+        : []),
       gauge('process_start_time_seconds', Math.round(this.startedMs / 10) / 100),
       ...peers.map((id): Point => {
         const labels = { Local: this.spec.id, Remote: id };

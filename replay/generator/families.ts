@@ -2,6 +2,7 @@ import type { Chance } from './chance.js';
 import {
   type Decoy,
   failingBuild,
+  fullHeap,
   heartbeats,
   importAtHand,
   importElsewhere,
@@ -15,8 +16,10 @@ import type { TruthBook } from './truth.js';
 import type { World } from './world.js';
 
 /** One kind of incident: what happens, and what stands beside it. */
-interface Family {
+export interface Family {
   readonly minutes: readonly [from: number, to: number];
+  /** Members export what their Go runtime says of its collector. */
+  readonly goMetrics?: boolean;
   readonly tell: (world: World, truth: TruthBook) => void;
 }
 
@@ -34,6 +37,7 @@ export const families = {
   },
   'avalanche-linked': {
     minutes: incident,
+    goMetrics: true,
     tell: (world, truth) => {
       const told = avalanche(world, truth, { form: 'linked roots', downloads: true, ends: 'quota' });
       beside(world, truth, told, [heartbeats, slowMail, failingBuild, importElsewhere], 2);
@@ -64,13 +68,16 @@ export const families = {
   },
   'slow-disk': {
     minutes: incident,
+    goMetrics: true,
     tell: (world, truth) => {
       const told = slowDisk(world, truth);
+      fullHeap(world, truth, told);
       beside(world, truth, told, [heartbeats, failingBuild, importElsewhere, licenceStorm, slowMail], 3);
     },
   },
   'busy-slow-disk': {
     minutes: incident,
+    goMetrics: true,
     tell: (world, truth) => {
       const told = slowDisk(world, truth, { cluster: manyMembers(world) });
       importAtHand(world, truth, told);
@@ -86,6 +93,7 @@ export const families = {
   },
   'import-quota': {
     minutes: incident,
+    goMetrics: true,
     tell: (world, truth) => {
       const told = importFills(world, truth);
       smallStorm(world, truth, told);

@@ -1,6 +1,6 @@
 import type { Files } from '../generate/files.js';
 import { chanceOf } from './chance.js';
-import { type FamilyName, families } from './families.js';
+import { type Family, type FamilyName, families } from './families.js';
 import { type Truth, TruthBook } from './truth.js';
 import { World } from './world.js';
 
@@ -13,8 +13,8 @@ export interface Incident {
 
 /** Makes an incident of a family. Pure: the same family and seed give the same evidence and the same truth. */
 export function generateIncident(family: FamilyName, seed: number): Incident {
-  const { minutes, tell } = families[family];
-  const world = new World(chanceOf(family, seed), minutes);
+  const { minutes, tell, goMetrics }: Family = families[family];
+  const world = new World(chanceOf(family, seed), minutes, goMetrics);
   const book = new TruthBook();
   tell(world, book);
   const name = `${family}-${seed}`;

@@ -1,4 +1,4 @@
-import type { ClusterSpec, EtcdCluster } from './etcd.js';
+import { type ClusterSpec, type EtcdCluster, GARBAGE } from './etcd.js';
 import {
   batchImport,
   drawnRequests,
@@ -68,6 +68,24 @@ function surgeLinks(chain: ChainBook, surge: Surge): void {
     'LIKELY',
     few ?? (grows || 'small values: the growth is within what pages are allocated by'),
   );
+  gcLinks(chain, surge);
+}
+
+/** The garbage of extra puts on every member: clear where it is half a cycle a second, twice what there is without them, for over 100 s. */
+export function gcLinks(chain: ChainBook, { cluster, before, extraPerSecond, bytes, seconds }: Surge): void {
+  if (!cluster.spec.exportsGo) return;
+  const garbage = (puts: number, size: number) => (puts * (GARBAGE.aPut + GARBAGE.aByte * size)) / GARBAGE.aCycle;
+  const usual = GARBAGE.idleBytesPerSecond / GARBAGE.aCycle + garbage(putRate(before), before.bytes);
+  const extra = garbage(extraPerSecond, bytes);
+  const borne = extra >= Math.max(0.5, 2 * usual) && seconds >= 100 ? true : 'little garbage, or not for long';
+  for (const { instance } of cluster.spec.members)
+    chain.link(
+      'puts-raise-gc-pressure',
+      etcd('etcd.put_surge', cluster),
+      named('go.gc_pressure', `instance:${instance}`),
+      'LIKELY',
+      borne,
+    );
 }
 
 /** Extra puts a second that no chance explains, and that are no more than the evidence has room for. */

@@ -49,9 +49,11 @@ export class World {
   private readonly calls: EtcdCall[] = [];
   private readonly names: string[];
   private readonly collectorClockMs: number;
+  private readonly goMetrics: boolean;
 
-  constructor(chance: Chance, minutes: readonly [from: number, to: number]) {
+  constructor(chance: Chance, minutes: readonly [from: number, to: number], goMetrics = false) {
     this.chance = chance;
+    this.goMetrics = goMetrics;
     this.startMs = Date.UTC(
       2026,
       chance.int(0, 11),
@@ -128,6 +130,7 @@ export class World {
       fsyncMs: chance.between(0.6, 2.5),
       walCountedTimes: chance.pick([1, 2]),
       exportsWal: true,
+      exportsGo: this.goMetrics,
     };
   }
 

@@ -1,6 +1,6 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { type Files, jsonLines } from '../generate/files.js';
-import { metricsData, type Point, type Scrape } from '../generate/metrics.js';
+import { metricsData, type Point, type Scrape, type Summary } from '../generate/metrics.js';
 import { type Attributes, type Span, traceFiles } from '../generate/spans.js';
 import type { Chance } from './chance.js';
 
@@ -79,10 +79,12 @@ function packed(path: string, content: Buffer, plain: boolean): [string, Buffer]
 function prometheusText(points: readonly Point[]): string {
   const lines: string[] = [];
   let typed = '';
-  for (const { name, type, value, labels } of points) {
+  for (const point of points) {
+    const { name, type, value, labels } = point;
     if (name !== typed) lines.push(`# TYPE ${name} ${type}`);
     typed = name;
     if (typeof value === 'number') lines.push(`${name}${labelText(labels)} ${value}`);
+    else if (point.type === 'summary') lines.push(...summaryLines(name, point.value.dataPoint()));
     else lines.push(...histogramLines(name, value.dataPoint() as HistogramPoint));
   }
   return `${lines.join('\n')}\n`;
@@ -93,6 +95,11 @@ interface HistogramPoint {
   readonly sum: number;
   readonly bucketCounts: readonly string[];
   readonly explicitBounds: readonly number[];
+}
+
+function summaryLines(name: string, { count, sum, quantileValues }: ReturnType<Summary['dataPoint']>): string[] {
+  const quantiles = quantileValues.map(({ quantile, value }) => `${name}{quantile="${quantile}"} ${value}`);
+  return [...quantiles, `${name}_sum ${sum}`, `${name}_count ${count}`];
 }
 
 function histogramLines(name: string, { count, sum, bucketCounts, explicitBounds }: HistogramPoint): string[] {

@@ -53,6 +53,11 @@ export interface Cause {
   readonly shared: readonly EntityType[];
   /** Why the one brings about the other, and where that is written. */
   readonly mechanism: string;
+  /**
+   * `proportional`: the effect's series rises and falls with the cause's, over some lag. Where the effect adds up what the cause does, its
+   * detector measures the change a second. `none`: the effect is a threshold, or one of the two is a burst without a series.
+   */
+  readonly dose: 'proportional' | 'none';
   explain(cause: Finding, effect: Finding, surroundings: Surroundings): Judgement | Refuted;
   /** At least one pair that links and one that must not. */
   readonly examples: readonly CauseExample[];

@@ -1,18 +1,22 @@
 import { entityKey } from '../../shared/entity.js';
 
-/** A member of some etcd cluster, as its metrics name it. */
-export interface Member {
+/** A process as its metrics name it. */
+export interface Instance {
   /** service.name, or the cluster's folder. */
   readonly service: string | null;
   /** service.instance.id, or the member's folder. */
   readonly instance: string;
+}
+
+/** A member of some etcd cluster. */
+export interface Member extends Instance {
   /** Raft member ids that it exports of itself and its peers (etcd_network_active_peers Local, Remote). */
   readonly peerIds: readonly string[];
 }
 
 export interface Clusters {
   /** The cluster key of a member. */
-  keyOf(member: Pick<Member, 'service' | 'instance'>): string;
+  keyOf(member: Instance): string;
   /** The cluster key that an address in a span leads to. */
   keyOfAddress(target: string): string;
 }
@@ -50,8 +54,7 @@ export function clustersOf(members: readonly Member[]): Clusters {
   };
 }
 
-const memberText = ({ service, instance }: Pick<Member, 'service' | 'instance'>): string =>
-  `${service ?? ''}\n${instance}`;
+const memberText = ({ service, instance }: Instance): string => `${service ?? ''}\n${instance}`;
 
 /** undefined for a member that is known by address only. */
 function named({ service, instance }: Member): string | undefined {

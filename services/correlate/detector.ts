@@ -5,6 +5,8 @@ import type { Input, Item } from './item.js';
 export interface AsOf {
   /** The subject in the words of entity keys. */
   readonly subject: string;
+  /** What an instance is part of, as an entity key: its etcd cluster, or its service. */
+  readonly partOf?: string;
   /** When evidence of this subject begins: before it, silence means nothing. Microseconds. */
   readonly coveredFromMicros: number;
   /** The cluster that an address leads to, as an entity key. */
@@ -23,7 +25,7 @@ export interface Detector<State = unknown> {
   /** What it finds, in one sentence without a full stop: the catalogue in README is made of these. */
   readonly meaning: string;
   /** What the findings' subjects are. */
-  readonly subject: 'etcd' | 'service';
+  readonly subject: 'etcd' | 'instance' | 'service';
   readonly inputs: readonly Input[];
   start(): State;
   step(state: State, item: Item, asOf: AsOf): FindingDraft[];

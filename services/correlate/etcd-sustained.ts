@@ -1,6 +1,7 @@
 import type { Figure, FindingDraft, Kind, Severity } from '../../shared/finding.js';
 import type { AsOf, Detector, DetectorExample } from './detector.js';
 import { detector } from './detector.js';
+import { seriesOf } from './dose.js';
 import { evidenceOf } from './evidence-of.js';
 import type { Item } from './item.js';
 import { type MemberDetail, readSeries, type Series, type SeriesState, seriesInput, startSeries } from './series.js';
@@ -98,6 +99,7 @@ function draft(
       keys: member ? [asOf.subject, `instance:${member}`] : [asOf.subject],
       evidence,
       evidenceCount,
+      series: seriesOf(run.values),
     },
   ];
 }

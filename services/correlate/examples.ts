@@ -10,6 +10,8 @@ export const at = (seconds: number): number => EXAMPLE_START + seconds * 1_000_0
 
 type Values = Readonly<Record<string, number>>;
 
+const PLAIN = { bounds: null, counts: null, sum: null, count: null } as const;
+
 /** One scrape every 5 s with the metrics' values at that time. */
 export function scrapes(
   count: number,
@@ -21,7 +23,7 @@ export function scrapes(
     const samples = new Map<string, Sample[]>();
     for (const [name, value] of Object.entries(values((index * SCRAPE_INTERVAL) / 1e6, index))) {
       const { metric, labels } = metricAndLabels(name);
-      const sample: Sample = { labels, value, bounds: null, counts: null, evidenceId: `${member}/${name}/${index}` };
+      const sample: Sample = { labels, value, ...PLAIN, evidenceId: `${member}/${name}/${index}` };
       samples.set(metric, [...(samples.get(metric) ?? []), sample]);
     }
     return { type: 'scrape', atMicros, member, samples };
@@ -53,6 +55,8 @@ export function latencies(
       value: 0,
       bounds,
       counts: [...counts],
+      sum: null,
+      count: null,
       evidenceId: `etcd-0/${metric}/${index}`,
     };
     return {
@@ -60,6 +64,33 @@ export function latencies(
       atMicros: EXAMPLE_START + index * SCRAPE_INTERVAL,
       member: 'etcd-0',
       samples: new Map([[metric, [sample]]]),
+    };
+  });
+}
+
+/** Scrapes of a Go process that collects so many times a second, each time with a pause of so many seconds. */
+export function collections(
+  count: number,
+  at: (seconds: number) => { readonly cycles: number; readonly pause: number },
+): Scrape[] {
+  let [cycles, paused] = [1000, 0.2];
+  return Array.from({ length: count }, (_, index) => {
+    const now = at((index * SCRAPE_INTERVAL) / 1e6);
+    cycles += (now.cycles * SCRAPE_INTERVAL) / 1e6;
+    paused += (now.cycles * now.pause * SCRAPE_INTERVAL) / 1e6;
+    const sample: Sample = {
+      labels: {},
+      value: Number.NaN,
+      ...PLAIN,
+      sum: paused,
+      count: Math.round(cycles),
+      evidenceId: `etcd-0/go_gc_duration_seconds/${index}`,
+    };
+    return {
+      type: 'scrape',
+      atMicros: EXAMPLE_START + index * SCRAPE_INTERVAL,
+      member: 'etcd-0',
+      samples: new Map([['go_gc_duration_seconds', [sample]]]),
     };
   });
 }

@@ -1,16 +1,18 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Chain, Link } from '../../shared/chain.js';
+import { entityKey } from '../../shared/entity.js';
 import type { Finding } from '../../shared/finding.js';
 import { groupBy } from '../../shared/group.js';
 import { sha256 } from '../../shared/hash.js';
 import type { Store } from '../../shared/store/store.js';
 import { causes } from './causes/index.js';
 import { buildChains } from './chains.js';
-import { clustersOf, type Member } from './clusters.js';
+import { clustersOf, type Instance, type Member } from './clusters.js';
 import { componentsOf, type Interval, meet, reachOf } from './components.js';
+import type { Detector } from './detector.js';
 import { detectors } from './detectors/index.js';
 import { judge } from './judge.js';
-import { loadMembers, noteMetrics, surroundingsOf } from './load.js';
+import { loadGoInstances, loadMembers, noteMetrics, surroundingsOf } from './load.js';
 import { type Change, type Recorded, record } from './record.js';
 import { forget, type Refolded, refold, type Subject, standingFindings } from './refold.js';
 import { type Dirty, refresh } from './refresh.js';
@@ -76,17 +78,18 @@ interface Cursor {
 async function advance(connection: DuckDBConnection, newest: bigint, by: string): Promise<Judged> {
   const last = await lastCursor(connection);
   if (last.rollups !== ROLLUPS)
-    for (const table of ['rollups', 'folded', 'members', 'exports'])
+    for (const table of ['rollups', 'folded', 'members', 'go_instances', 'exports'])
       await connection.run(`DELETE FROM _store.${table}`);
   const from = last.rollups === ROLLUPS ? last.seq : 0n;
   const factsChanged = await noteMetrics(connection, from);
   const members = await loadMembers(connection);
-  const folds = shortHash([by, ...members.map((member) => JSON.stringify(member))]);
+  const others = await loadGoInstances(connection);
+  const folds = shortHash([by, ...[...members, ...others].map((instance) => JSON.stringify(instance))]);
   const everything = folds !== last.folds;
   if (newest === from && !everything) return nothingNew;
   const run = last.run + 1n;
   const dirty = await refresh(connection, from, run, inputs);
-  const subjects = subjectsOf(members, everything ? await allScopes(connection) : [...dirty.keys()]);
+  const subjects = subjectsOf(members, others, everything ? await allScopes(connection) : [...dirty.keys()]);
   const refolded: Refolded[] = [];
   for (const subject of subjects) {
     const touched = everything ? ALWAYS : extentOf(subject.scopes, dirty);
@@ -142,31 +145,34 @@ async function allScopes(connection: DuckDBConnection): Promise<string[]> {
   return rows.getRows().map(([scope]) => scope as string);
 }
 
-/** Services that some of these scopes are of, and all clusters. */
-function subjectsOf(members: readonly Member[], names: readonly string[]): Subject[] {
+/** Services that some of these scopes are of, all clusters, and every instance of a Go program. */
+function subjectsOf(members: readonly Member[], others: readonly Instance[], names: readonly string[]): Subject[] {
   const clusters = clustersOf(members);
-  const services = names.filter((name) => name.startsWith('service:')).sort();
+  const { keyOfAddress: clusterOf, keyOf } = clusters;
+  const instance = (one: Instance, partOf: string): Subject => {
+    const scope = scopes.member(one.service, one.instance);
+    const subject = entityKey('instance', one.instance);
+    const around = { subject, ...(partOf && { partOf }), clusterOf };
+    return { name: scope, detectors: readersOf('instance'), around, scopes: [scope], of: 'scrapes' };
+  };
   return [
-    ...services.map(
-      (name): Subject => ({
-        name,
-        detectors: detectors.filter(({ subject }) => subject === 'service'),
-        around: { subject: name, clusterOf: clusters.keyOfAddress },
-        scopes: [scopes.service(name)],
-        of: 'service',
+    ...names
+      .filter((name) => name.startsWith('service:'))
+      .sort()
+      .map((name): Subject => {
+        const around = { subject: name, clusterOf };
+        return { name, detectors: readersOf('service'), around, scopes: [scopes.service(name)], of: 'service' };
       }),
-    ),
-    ...[...groupBy(members, clusters.keyOf)].map(
-      ([name, group]): Subject => ({
-        name,
-        detectors: detectors.filter(({ subject }) => subject === 'etcd'),
-        around: { subject: name, clusterOf: clusters.keyOfAddress },
-        scopes: group.map(({ service, instance }) => scopes.member(service, instance)),
-        of: 'scrapes',
-      }),
-    ),
+    ...[...groupBy(members, keyOf)].map(([name, group]): Subject => {
+      const own = group.map((member) => scopes.member(member.service, member.instance));
+      return { name, detectors: readersOf('etcd'), around: { subject: name, clusterOf }, scopes: own, of: 'scrapes' };
+    }),
+    ...members.map((member) => instance(member, keyOf(member))),
+    ...others.map((other) => instance(other, other.service ? entityKey('service', other.service) : '')),
   ];
 }
+
+const readersOf = (subject: Detector['subject']) => detectors.filter((detector) => detector.subject === subject);
 
 function extentOf(names: readonly string[], dirty: Dirty): Interval | undefined {
   const buckets = names.flatMap((name) => [...(dirty.get(name) ?? [])]);

@@ -15,6 +15,9 @@ export interface Sample {
   readonly bounds: readonly number[] | null;
   /** Cumulative since the process started, per bucket. */
   readonly counts: readonly number[] | null;
+  /** Cumulative too, of histograms and summaries. */
+  readonly sum: number | null;
+  readonly count: number | null;
   readonly evidenceId: string;
 }
 

@@ -4,6 +4,8 @@ import { shared } from '../../shared/entity.js';
 import type { Finding } from '../../shared/finding.js';
 import { groupBy } from '../../shared/group.js';
 import type { Cause, Judgement, Surroundings } from './cause.js';
+import { besideOf } from './common-cause.js';
+import { doseTest } from './dose.js';
 
 /** CloudTrail's clock and ours differ by as much; spans of one host are ordered by their own clock. */
 const CLOCK_MICROS = 1_000_000;
@@ -12,12 +14,18 @@ const CLOCK_MICROS = 1_000_000;
 const CONFIDENCE: Readonly<Record<Verdict, number>> = { CONFIRMED: 0.95, LIKELY: 0.7, INCONCLUSIVE: 0.3 };
 const RIVAL_COSTS = 0.1;
 
+/** What each of the four tests adds to a candidate's weight; its dose adds the correlation, where both candidates have one. */
+const WEIGHT: Readonly<Record<Test['outcome'], number>> = { passed: 1, tolerated: 0.5, not_made: 0.25, failed: 0 };
+
+/** Two candidates explain an effect about as much where their weights differ by no more than this: less than one test within tolerance. */
+const ABOUT_AS_MUCH = 0.25;
+
 /** A pair that a rule judged: linked by some verdict, or refuted. */
 export type Judged = { readonly link: Link } | { readonly refuted: Rival; readonly effectFindingId: string };
 
 /**
  * Judges every pair of findings that a rule is about: proposes by time, excludes by conflicting keys, asks the rule, adds the tests of order,
- * deviation and identity, then weighs rivals. Pure; the order of `findings` does not matter.
+ * deviation, identity and dose, then weighs rivals. Pure; the order of `findings` does not matter.
  */
 export function judge(findings: readonly Finding[], causes: readonly Cause[], surroundings: Surroundings): Link[] {
   const byKind = groupBy(findings, (finding) => finding.kind);
@@ -52,7 +60,9 @@ export function judgePair(
     order,
     judgement.inTrace ? inTrace(identity) : identity,
   ];
-  const verdict = verdictOf(tests);
+  const dose = rule.dose === 'proportional' ? doseTest(cause, effect) : undefined;
+  const proven = verdictOf(tests);
+  const verdict = proven === 'CONFIRMED' && dose?.outcome === 'failed' && !judgement.inTrace ? 'LIKELY' : proven;
   return {
     link: {
       rule: rule.rule,
@@ -64,7 +74,7 @@ export function judgePair(
       verdict,
       confidence: CONFIDENCE[verdict],
       mechanism: rule.mechanism,
-      tests,
+      tests: dose ? [...tests, dose] : tests,
       rivals: [],
     },
   };
@@ -165,7 +175,10 @@ function verdictOf(tests: readonly Test[]): Verdict {
   return tolerated === 0 ? 'CONFIRMED' : tolerated === 1 ? 'LIKELY' : 'INCONCLUSIVE';
 }
 
-/** Every other candidate of an effect is listed with what speaks for or against it; one with another root that explains as much lowers the verdict. */
+/**
+ * Every other candidate of an effect is listed with what speaks against it, and what only has its cause in common with the effect.
+ * One with another root that explains about as much, or more, lowers the verdict.
+ */
 function weighRivals(judged: readonly Judged[], findings: ReadonlyMap<string, Finding>): Link[] {
   const links = judged.flatMap((one) => ('link' in one ? one.link : []));
   const refutedOf = groupBy(
@@ -174,21 +187,22 @@ function weighRivals(judged: readonly Judged[], findings: ReadonlyMap<string, Fi
   );
   const linksTo = groupBy(links, (link) => link.effectFindingId);
   const rootsOf = rootFinder(links);
+  const drivenBy = (finding: Finding) => (linksTo.get(finding.id) ?? []).filter(accepted);
   return links
     .map((link): Link => {
       const others = linksTo.get(link.effectFindingId)!.filter((other) => other.causeFindingId !== link.causeFindingId);
       const ours = rootsOf(link.causeFindingId);
       const close = others.some(
         (other) =>
-          accepted(other) &&
-          CONFIDENCE[other.verdict] >= CONFIDENCE[link.verdict] &&
-          !overlap(ours, rootsOf(other.causeFindingId)),
+          accepted(other) && advantage(link, other) <= ABOUT_AS_MUCH && !overlap(ours, rootsOf(other.causeFindingId)),
       );
+      const ends = [findings.get(link.causeFindingId)!, findings.get(link.effectFindingId)!] as const;
       const rivals = [
-        ...others.map((other) => asRival(other, findings.get(other.causeFindingId)!)),
+        ...others.map((other) => asRival(other, link, findings.get(other.causeFindingId)!)),
         ...(refutedOf.get(link.effectFindingId) ?? [])
           .filter(({ refuted }) => refuted.causeFindingId !== link.causeFindingId)
           .map(({ refuted }) => refuted),
+        ...besideOf(ends, [...findings.values()], drivenBy),
       ].sort((a, b) =>
         a.causeFindingId < b.causeFindingId ? -1 : a.causeFindingId > b.causeFindingId ? 1 : a.rule < b.rule ? -1 : 1,
       );
@@ -203,6 +217,17 @@ function weighRivals(judged: readonly Judged[], findings: ReadonlyMap<string, Fi
     .sort(byRuleAndEnds);
 }
 
+/** By how much a candidate explains an effect better than another one: the tests passed, and the dose where both could be compared. */
+function advantage(ours: Link, theirs: Link): number {
+  const weight = ({ tests }: Link) =>
+    tests.reduce((sum, { test, outcome }) => sum + (test === 'dose' ? 0 : WEIGHT[outcome]), 0);
+  const [dose, theirDose] = [doseOf(ours), doseOf(theirs)];
+  const follows = dose === undefined || theirDose === undefined ? 0 : Math.max(0, dose) - Math.max(0, theirDose);
+  return weight(ours) - weight(theirs) + follows;
+}
+
+const doseOf = ({ tests }: Link): number | undefined => tests.find(({ test }) => test === 'dose')?.value;
+
 const byRuleAndEnds = (a: Link, b: Link): number => {
   const left = `${a.causeFindingId}\n${a.effectFindingId}\n${a.rule}`;
   const right = `${b.causeFindingId}\n${b.effectFindingId}\n${b.rule}`;
@@ -211,15 +236,23 @@ const byRuleAndEnds = (a: Link, b: Link): number => {
 
 export const accepted = (link: Link): boolean => link.verdict !== 'INCONCLUSIVE';
 
-function asRival(link: Link, cause: Finding): Rival {
-  const weakest = link.tests.find((test) => test.outcome !== 'passed') ?? link.tests[0]!;
+/** What speaks against a candidate beside the link that it is a rival of: every test that it did not pass, and a dose that follows otherwise. */
+function asRival(other: Link, link: Link, cause: Finding): Rival {
+  const against = other.tests
+    .filter(({ test, outcome }) => test !== 'dose' && outcome !== 'passed')
+    .map(({ says }) => says);
+  const [dose, theirs] = [doseOf(link), doseOf(other)];
+  if (dose !== undefined && theirs !== undefined)
+    against.push(
+      `its dose follows ${theirs < dose ? 'less well' : theirs > dose ? 'better' : 'as well'} (${theirs.toFixed(2)} against ${dose.toFixed(2)})`,
+    );
   return {
     causeFindingId: cause.id,
     kind: cause.kind,
     subject: cause.subject,
-    rule: link.rule,
-    outcome: link.verdict,
-    says: weakest.says,
+    rule: other.rule,
+    outcome: other.verdict,
+    says: against.length > 0 ? against.join('; ') : 'it passes the same tests',
   };
 }
 

@@ -2,7 +2,7 @@ import type { DuckDBConnection, DuckDBListValue } from '@duckdb/node-api';
 import type { Finding } from '../../shared/finding.js';
 import type { Surroundings } from './cause.js';
 import { clockOffsets } from './clocks.js';
-import { clustersOf, type Member } from './clusters.js';
+import { clustersOf, type Instance, type Member } from './clusters.js';
 import { readParts } from './refresh.js';
 import {
   BUCKET_MICROS,
@@ -35,6 +35,9 @@ export async function noteMetrics(connection: DuckDBConnection, cursor: bigint):
      EXCEPT SELECT * FROM _store.members`,
     `INSERT INTO _store.exports SELECT DISTINCT service, instance, metric FROM _store.metric_points WHERE commit_seq > ${cursor} AND ${ETCD}
      EXCEPT SELECT * FROM _store.exports`,
+    `INSERT INTO _store.go_instances SELECT DISTINCT service, instance FROM _store.metric_points
+       WHERE commit_seq > ${cursor} AND metric = 'go_gc_duration_seconds' AND instance IS NOT NULL
+     EXCEPT SELECT * FROM _store.go_instances`,
   ];
   let changed = false;
   for (const statement of noted) {
@@ -54,6 +57,16 @@ export async function loadMembers(connection: DuckDBConnection): Promise<Member[
     instance: instance as string,
     peerIds: (peers as DuckDBListValue).items.filter((peer): peer is string => typeof peer === 'string'),
   }));
+}
+
+/** The instances of Go programs that are no etcd members. */
+export async function loadGoInstances(connection: DuckDBConnection): Promise<Instance[]> {
+  const rows = await connection.runAndReadAll(
+    `SELECT service, instance FROM _store.go_instances EXCEPT SELECT service, instance FROM _store.members ORDER BY service, instance`,
+  );
+  return rows
+    .getRows()
+    .map(([service, instance]) => ({ service: service as string | null, instance: instance as string }));
 }
 
 /** What rules may ask beside these findings. */
@@ -130,5 +143,5 @@ async function loadExports(connection: DuckDBConnection): Promise<ReadonlySet<st
   );
 }
 
-const exportName = ({ service, instance }: Pick<Member, 'service' | 'instance'>, metric: string): string =>
+const exportName = ({ service, instance }: Instance, metric: string): string =>
   `${service ?? ''}\n${instance}\n${metric}`;

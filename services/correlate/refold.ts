@@ -20,7 +20,7 @@ import {
 
 /** One subject and who folds over it. */
 export interface Subject {
-  /** Entity key. */
+  /** Of its own, in the store. */
   readonly name: string;
   readonly detectors: readonly Detector[];
   readonly around: Around;

@@ -265,7 +265,7 @@ async function refreshScrapes(
   parts: Parts,
 ): Promise<void> {
   const result = await connection.stream(
-    `SELECT service, instance, (time_unix_nano // 1000)::DOUBLE, metric, attributes, value, bounds, counts, left(body_hash, 32) FROM _store.metric_points
+    `SELECT service, instance, (time_unix_nano // 1000)::DOUBLE, metric, attributes, value, bounds, counts, sum, count, left(body_hash, 32) FROM _store.metric_points
      WHERE commit_seq > ${cursor} AND instance IS NOT NULL AND (${seriesFilter(inputs)})`,
   );
   for await (const chunk of result) {
@@ -281,7 +281,9 @@ async function refreshScrapes(
         value: (at(5) as number | null) ?? Number.NaN,
         bounds: numbers(at(6)),
         counts: numbers(at(7)),
-        evidenceId: at(8) as string,
+        sum: at(8) as number | null,
+        count: at(9) as number | null,
+        evidenceId: at(10) as string,
       });
     }
     parts.added(chunk.rowCount);

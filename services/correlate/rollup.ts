@@ -251,14 +251,16 @@ export interface MemberPart {
   readonly rows: SampleRow[];
 }
 
-/** time (µs), metric, attributes (JSON text, keys sorted), value, bounds, counts, evidence id, sum, count. */
 export interface SampleRow {
   readonly atMicros: number;
   readonly metric: string;
+  /** JSON text, keys sorted. */
   readonly attributes: string;
   readonly value: number;
   readonly bounds: readonly number[] | null;
   readonly counts: readonly number[] | null;
+  readonly sum: number | null;
+  readonly count: number | null;
   readonly evidenceId: string;
 }
 
@@ -272,7 +274,7 @@ export function scrapesOf(members: readonly { readonly member: string; readonly 
     .sort((a, b) => a.row.atMicros - b.row.atMicros || compare(a.member, b.member) || bySeries(a.row, b.row));
   let series = '';
   for (const { member, row } of rows) {
-    const { atMicros, metric, attributes, value, bounds, counts, evidenceId } = row;
+    const { atMicros, metric, attributes, ...read } = row;
     const same = `${member}\n${atMicros}\n${metric}\n${attributes}`;
     if (same === series) continue; // a series has one value at one time: of two bodies the one with the smaller hash
     series = same;
@@ -281,7 +283,7 @@ export function scrapesOf(members: readonly { readonly member: string; readonly 
       scrape = { type: 'scrape', atMicros, member, samples: new Map() };
       scrapes.push(scrape);
     }
-    const sample: Sample = { labels: labelsOf(attributes), value, bounds, counts, evidenceId };
+    const sample: Sample = { labels: labelsOf(attributes), ...read };
     const samples = scrape.samples.get(metric);
     if (samples) samples.push(sample);
     else scrape.samples.set(metric, [sample]);

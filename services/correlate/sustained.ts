@@ -51,13 +51,20 @@ export interface Run<Detail = unknown> {
   /** Mean over time of the readings that stayed out. */
   readonly mean: number;
   readonly readings: readonly Reading<Detail>[];
+  /** All that was read before the onset and since, what fell back inside the noise included. */
+  readonly values: readonly Value[];
   readonly baseline: Baseline | null;
   readonly cut: number;
   readonly continues: boolean;
 }
 
+export interface Value {
+  readonly atMicros: number;
+  readonly value: number;
+}
+
 export interface SustainedState<Detail = unknown> {
-  before: { atMicros: number; value: number }[];
+  before: Value[];
   open: Open<Detail> | undefined;
   /** No run can have begun before: then it would be part of the one before it. */
   notBeforeMicros: number;
@@ -69,8 +76,9 @@ interface Open<Detail> {
   baseline: Baseline | null;
   fired: boolean;
   cut: number;
-  /** Readings inside the baseline's noise since the last one outside. */
-  inside: { atMicros: number; value: number }[];
+  /** Readings inside the baseline's noise since the last one outside, and those before it. */
+  inside: Value[];
+  insideBefore: Value[];
 }
 
 /** Fewer readings than this are no baseline: a median of two says nothing. */
@@ -100,7 +108,15 @@ export function sustainedRuns<Detail>(limits: Limits) {
     forget(state, reading.atMicros);
     const baseline = baselineOf(state.before, reading.value);
     if (isOut(reading, baseline))
-      state.open = { readings: [reading], lastOut: reading.atMicros, baseline, fired: false, cut: 0, inside: [] };
+      state.open = {
+        readings: [reading],
+        lastOut: reading.atMicros,
+        baseline,
+        fired: false,
+        cut: 0,
+        inside: [],
+        insideBefore: [],
+      };
     else state.before.push({ atMicros: reading.atMicros, value: reading.value });
     if (state.open && hasFired(state.open)) state.open.fired = true;
     return closed;
@@ -117,13 +133,14 @@ export function sustainedRuns<Detail>(limits: Limits) {
       if (!open.fired) abandon(state, open);
       return [];
     }
+    open.insideBefore.push(...open.inside);
     open.inside = [];
     open.readings.push(reading);
     open.lastOut = reading.atMicros;
     open.fired ||= hasFired(open);
     if (reading.atMicros - open.readings[0]!.sinceMicros < maxExtent) return [];
     const cut = runOf(state, open, true);
-    state.open = { ...open, readings: [], cut: open.cut + 1, inside: [] };
+    state.open = { ...open, readings: [], cut: open.cut + 1, inside: [], insideBefore: [] };
     return cut ? [cut] : [];
   }
 
@@ -141,9 +158,9 @@ export function sustainedRuns<Detail>(limits: Limits) {
       abandon(state, open);
       return [];
     }
+    const run = runOf(state, open, false);
     state.before.push(...open.inside);
     state.open = undefined;
-    const run = runOf(state, open, false);
     state.notBeforeMicros = open.lastOut + quietGap;
     return run ? [run] : [];
   }
@@ -163,6 +180,7 @@ export function sustainedRuns<Detail>(limits: Limits) {
       peak: open.readings.reduce((peak, reading) => (reading.value > peak.value ? reading : peak)),
       mean: meanOverTime(open.readings),
       readings: open.readings,
+      values: [...state.before, ...open.readings, ...open.insideBefore, ...open.inside],
       baseline: open.baseline,
       cut: open.cut,
       continues,
@@ -186,7 +204,7 @@ export function sustainedRuns<Detail>(limits: Limits) {
   }
 
   /** The baseline where the value could be outside it: within the floors of the noise no deviation need be measured, and most values are. */
-  function baselineOf(before: readonly { atMicros: number; value: number }[], value: number): Baseline | null {
+  function baselineOf(before: readonly Value[], value: number): Baseline | null {
     if (limits.above !== undefined || before.length < LEAST_VALUES) return null;
     const sorted = sortedValues(before);
     const center = median(sorted);

@@ -37,7 +37,8 @@ const SERVER_ERRORS = new Set([
   'DATA_LOSS',
 ]);
 
-const WRITES = new Set(['etcdserverpb.KV/Put', 'etcdserverpb.KV/Txn']);
+/** Operations that write to etcd. */
+export const ETCD_WRITES: ReadonlySet<string> = new Set(['etcdserverpb.KV/Put', 'etcdserverpb.KV/Txn']);
 
 /** So many passes under one parent are a loop; two or three are ordinary work. */
 const LEAST_SIBLINGS = 4;
@@ -58,7 +59,7 @@ export function readTrace(spans: readonly Span[]): TraceItems {
   const nodes = tree(spans);
   const roots = nodes.filter((node) => !node.parent);
   const loops = findLoops(roots, nodes);
-  const writes = nodes.filter(({ span }) => WRITES.has(span.operation) && span.kind === 'client');
+  const writes = nodes.filter(({ span }) => ETCD_WRITES.has(span.operation) && span.kind === 'client');
   for (const write of writes) creditWrite(write);
   return {
     requests: nodes
@@ -144,7 +145,7 @@ function keyOf(node: Node, levels = WRAPPED_LEVELS): string | null {
   if (node.span.targetKey !== null) return node.span.targetKey;
   if (levels === 0) return null;
   for (const child of node.children) {
-    const key = WRITES.has(child.span.operation) ? child.span.targetKey : keyOf(child, levels - 1);
+    const key = ETCD_WRITES.has(child.span.operation) ? child.span.targetKey : keyOf(child, levels - 1);
     if (key !== null) return key;
   }
   return null;
@@ -187,7 +188,7 @@ const succeeded = (span: Span): boolean => !span.error && (span.rpcStatus === nu
 function attempt(node: Node, form: Attempt['form'], loop: string): ByService<Attempt>[] {
   const { span } = node;
   const made = node.attempt!;
-  const own = WRITES.has(span.operation) && span.kind === 'client';
+  const own = ETCD_WRITES.has(span.operation) && span.kind === 'client';
   const failed = span.error || made.failedWrites > 0;
   if (form === 'roots' && span.kind === 'consumer' && made.key === null && !failed) return [];
   return [

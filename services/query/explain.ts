@@ -1,16 +1,19 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
-import type { Test } from '../../shared/chain.js';
+import type { Rival, Test } from '../../shared/chain.js';
 import { awaited, LATENESS } from '../../shared/lateness.js';
 import { newestOf } from '../../shared/store/watermarks.js';
 import { clock, drawChain, lag, type Page, paint, verdict, wrap } from './draw.js';
+import { originOf } from './origin.js';
 import { type ChainRow, type FindingRow, type LinkRow, readRevisionsOf, type WholeChain } from './read.js';
 import { jsonRows } from './rows.js';
 
 const MARKS: Readonly<Record<Test['outcome'], string>> = { passed: '+', tolerated: '~', not_made: '?', failed: '-' };
+const RIVAL_MARKS: Partial<Readonly<Record<Rival['outcome'], string>>> = { REFUTED: '-', COMMON_CAUSE: '=' };
 
 /** Why each link of a chain is believed: the tests it passed or could not make, its rivals, its evidence, what was not covered, and how all this changed. */
 export async function explain(connection: DuckDBConnection, chain: WholeChain, page: Page): Promise<string> {
   const findings = new Map(chain.findings.map((finding) => [finding.finding_id, finding]));
+  const root = findings.get(chain.root_finding_id)!;
   const lines = [
     drawChain(chain, page),
     '',
@@ -22,7 +25,8 @@ export async function explain(connection: DuckDBConnection, chain: WholeChain, p
     ...chain.links.flatMap((link, index) => ['', ...explainLink(link, index + 1, findings, page)]),
     '',
     paint(page, 'bold', 'Where it begins'),
-    ...indented(rootSentence(findings.get(chain.root_finding_id)!), page),
+    ...indented(rootSentence(root), page),
+    ...indented(await originOf(connection, root), page),
     '',
     paint(page, 'bold', 'What was not covered'),
     ...(await uncovered(connection, chain)).flatMap((line) => indented(line, page)),
@@ -88,8 +92,8 @@ function explainLink(link: LinkRow, number: number, findings: ReadonlyMap<string
       : indented('Rivals considered:', page)),
     ...link.basis.rivals.flatMap((rival) =>
       hanging(
-        `${rival.outcome === 'REFUTED' ? '-' : '~'} `,
-        `${rival.kind} of ${rival.subject} (${rival.rule}): ${rival.outcome}, ${rival.says}`,
+        `${RIVAL_MARKS[rival.outcome] ?? '~'} `,
+        `${rival.kind} of ${rival.subject} (${rival.rule}): ${rival.outcome.replace('_', ' ')}: ${rival.says}`,
         page,
       ),
     ),
@@ -97,7 +101,7 @@ function explainLink(link: LinkRow, number: number, findings: ReadonlyMap<string
 }
 
 function rootSentence(root: FindingRow): string {
-  return `${root.kind} of ${root.subject} at ${clock(root.started_at)} UTC. No cause of it was found in the evidence; what lies outside the evidence was not looked at.`;
+  return `${root.kind} of ${root.subject} at ${clock(root.started_at)} UTC.`;
 }
 
 const UNCOVERED = `

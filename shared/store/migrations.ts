@@ -69,6 +69,8 @@ const TABLES: readonly string[] = [
 
   'CREATE TABLE IF NOT EXISTS _store.members (service VARCHAR, instance VARCHAR NOT NULL, peer VARCHAR)',
 
+  'CREATE TABLE IF NOT EXISTS _store.go_instances (service VARCHAR, instance VARCHAR NOT NULL)',
+
   'CREATE TABLE IF NOT EXISTS _store.exports (service VARCHAR, instance VARCHAR NOT NULL, metric VARCHAR NOT NULL)',
 
   // Up to which commit evidence was correlated, and by what.
@@ -88,6 +90,7 @@ export const COMPUTED: ReadonlySet<string> = new Set([
   'rollups',
   'folded',
   'members',
+  'go_instances',
   'exports',
   'correlated',
 ]);

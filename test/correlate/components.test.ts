@@ -7,6 +7,7 @@ import { sources } from '../../services/collect/sources/index.js';
 import type { CauseExample, Surroundings } from '../../services/correlate/cause.js';
 import { causes } from '../../services/correlate/causes/index.js';
 import { clustersOf } from '../../services/correlate/clusters.js';
+import { contradicts } from '../../services/correlate/common-cause.js';
 import type { AsOf, Detector, DetectorExample } from '../../services/correlate/detector.js';
 import { detectors } from '../../services/correlate/detectors/index.js';
 import { foldAll, identified } from '../../services/correlate/engine.js';
@@ -20,9 +21,11 @@ import { root } from '../helpers/data.js';
 
 const { keyOfAddress } = clustersOf([]);
 
+const SUBJECTS = { etcd: 'etcd:example', instance: 'instance:example-0', service: 'service:prod/example' } as const;
+
 function asOf({ subject }: Detector, { coveredFromMicros, given }: DetectorExample): AsOf {
   return {
-    subject: subject === 'etcd' ? 'etcd:example' : 'service:prod/example',
+    subject: SUBJECTS[subject],
     coveredFromMicros: coveredFromMicros ?? given[0]!.atMicros,
     clusterOf: keyOfAddress,
   };
@@ -154,6 +157,10 @@ test('what rules link are kinds that detectors find, and every kind is a known w
     causes.flatMap(({ from, to }) => [from, to]).filter((kind) => !kinds.includes(kind)),
     [],
   );
+});
+
+test('no rule links two kinds that only have their cause in common', (t) => {
+  t.deepEqual(causes.filter(contradicts), []);
 });
 
 test('no kind causes itself by way of others: the rules form no cycle', (t) => {

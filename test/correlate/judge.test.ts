@@ -5,7 +5,7 @@ import { notMade, passed, refuted, type Surroundings } from '../../services/corr
 import { causes } from '../../services/correlate/causes/index.js';
 import { judge, judgePair } from '../../services/correlate/judge.js';
 import type { Link } from '../../shared/chain.js';
-import type { Finding } from '../../shared/finding.js';
+import type { Finding, Point } from '../../shared/finding.js';
 import { at, finding, rule } from '../helpers/findings.js';
 
 const nothingAround: Surroundings = {
@@ -154,6 +154,75 @@ test('a rival that explains less does not', (t) => {
       ['weak', 'LIKELY'],
     ],
   );
+});
+
+/** A minute of baseline and a run of two minutes on the 10 s grid; `shape` is what stands there, by seconds after 02:00. */
+const dosed = (one: Finding, shape: (seconds: number) => number): Finding => ({
+  ...one,
+  endedMicros: at(120),
+  series: Array.from({ length: 30 }, (_, index): Point => [at(10 * index - 120), shape(10 * index - 120)]),
+});
+const step = (seconds: number) => (seconds >= 0 && seconds < 120 ? 10 + (seconds % 40) / 10 : (seconds % 30) / 60);
+const elsewhen = (seconds: number) => ((seconds / 10) % 3 === 0 ? 10 : 0);
+const partly = (seconds: number) => (seconds >= 0 && seconds < 60 ? 10 : (seconds % 30) / 60);
+const byDose = rule('etcd.put_surge', 'etcd.wal_growth', { dose: 'proportional' });
+
+test('a dose that could not be compared leaves the verdict of the four tests, one that contradicts lowers it', (t) => {
+  const without = linked(byDose);
+  t.is(without.verdict, 'CONFIRMED');
+  t.is(without.tests.at(-1)!.outcome, 'not_made');
+  const follows = linked(byDose, dosed(surge, step), dosed(growth, step));
+  t.is(follows.verdict, 'CONFIRMED');
+  t.like(follows.tests.at(-1), { test: 'dose', outcome: 'passed' });
+  const contradicts = linked(byDose, dosed(surge, step), dosed(growth, elsewhen));
+  t.is(contradicts.verdict, 'LIKELY');
+  t.like(contradicts.tests.at(-1), { test: 'dose', outcome: 'failed' });
+});
+
+test("the effect's own spans are proof enough against a dose that contradicts", (t) => {
+  const carried = { ...byDose, explain: () => passed('seen in the spans', true) };
+  t.is(verdictOf(dosed(surge, step), dosed(growth, elsewhen), carried), 'CONFIRMED');
+});
+
+test('of two causes with other roots the one whose dose follows clearly better stands, the other one is lowered', (t) => {
+  const twin = dosed(finding('twin', 'etcd.put_surge', 1), partly);
+  const links = judge([dosed(surge, step), twin, dosed(growth, step)], [byDose], nothingAround);
+  t.deepEqual(
+    links.map(({ causeFindingId, verdict, confidence }) => [causeFindingId, verdict, confidence]),
+    [
+      ['surge', 'CONFIRMED', 0.95],
+      ['twin', 'LIKELY', 0.6],
+    ],
+  );
+  t.regex(links[0]!.rivals[0]!.says, /^its dose follows less well \(0\.\d\d against 1\.00\)$/);
+  t.regex(links[1]!.rivals[0]!.says, /^its dose follows better/);
+});
+
+test('a rival is listed with all that speaks against it', (t) => {
+  const coarse = finding('coarse', 'etcd.put_surge', 1, { keys: [], startedByMicros: at(30) });
+  const links = judge([surge, dosed(coarse, partly), dosed(growth, step)], [byDose], nothingAround);
+  const [rival] = links.find(({ causeFindingId }) => causeFindingId === 'surge')!.rivals;
+  t.is(rival!.outcome, 'INCONCLUSIVE');
+  t.regex(rival!.says, /^not ordered: .*; nothing says that they share etcd/);
+});
+
+test('GC pressure beside the growth of a log is a common cause, and no cause', (t) => {
+  const pressure = (keys: string[], seconds = 5) =>
+    finding('gc', 'go.gc_pressure', seconds, { subject: 'instance:a-0', keys, measured: { paused_share: 0.004 } });
+  const rules = [putsGrow, rule('etcd.put_surge', 'go.gc_pressure')];
+  const rivals = (gc: Finding) =>
+    judge([surge, growth, gc], rules, nothingAround).find(({ effectKind }) => effectKind === 'etcd.wal_growth')!.rivals;
+  t.deepEqual(
+    rivals(pressure(['instance:a-0', 'etcd:a'])).map(({ outcome, says }) => [outcome, says]),
+    [
+      [
+        'COMMON_CAUSE',
+        'it and etcd.wal_growth both follow the same load (etcd.put_surge); its pauses took 0.4 % of the time',
+      ],
+    ],
+  );
+  t.deepEqual(rivals(pressure(['instance:b-0', 'etcd:b'])), []);
+  t.deepEqual(rivals(pressure(['instance:a-0', 'etcd:a'], 500)), []);
 });
 
 test('two ways from one root to an effect are no rivals of each other', (t) => {

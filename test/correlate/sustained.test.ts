@@ -173,7 +173,12 @@ const scrape = (member: string, at: number, value: number): Scrape => ({
   type: 'scrape',
   atMicros: at * second,
   member,
-  samples: new Map([['puts', [{ labels: {}, value, bounds: null, counts: null, evidenceId: `${member} ${at}` }]]]),
+  samples: new Map([
+    [
+      'puts',
+      [{ labels: {}, value, bounds: null, counts: null, sum: null, count: null, evidenceId: `${member} ${at}` }],
+    ],
+  ]),
 });
 
 function ratesOf(scrapes: readonly Scrape[]): (number | undefined)[] {

@@ -43,6 +43,7 @@ export function rule(from: Kind, to: Kind, more: Partial<Cause> = {}): Cause {
     within: '1m',
     shared: ['etcd'],
     mechanism: 'it does',
+    dose: 'none',
     explain: () => passed('as much as is needed'),
     examples: [],
     ...more,

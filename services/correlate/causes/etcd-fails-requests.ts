@@ -27,6 +27,7 @@ export function etcdFailsRequests(definition: Definition): Cause {
     within: definition.within,
     shared: ['etcd'],
     mechanism: definition.mechanism,
+    dose: 'none', // what the spans carry says more: how many of the failed requests got the answer
     examples: definition.examples,
     explain(trouble, burst) {
       const errors = figure(burst, 'errors') ?? 0;

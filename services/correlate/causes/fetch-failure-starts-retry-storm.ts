@@ -14,6 +14,7 @@ export const fetchFailureStartsRetryStorm: Cause = {
   shared: ['trace', 'service'],
   mechanism:
     'A failed module download is handled by starting a loop that tries again; without back-off or an end, each failure leaves one loop running (README, the storage avalanche).',
+  dose: 'none', // each failure leaves a loop that goes on: the passes follow no rate of failures
   explain(failure, storm) {
     const failures = figure(failure, 'failures') ?? 0;
     const traces = shared('trace', failure.keys, storm.keys) ?? [];

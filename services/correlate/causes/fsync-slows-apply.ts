@@ -3,13 +3,14 @@ import { milliseconds } from '../figures.js';
 
 export const fsyncSlowsApply: Cause = {
   rule: 'fsync-slows-apply',
-  version: 1,
+  version: 2,
   from: 'etcd.slow_fsync',
   to: 'etcd.slow_apply',
   within: '1m',
   shared: ['instance', 'etcd'],
   mechanism:
     'Applying an entry writes to the backend on the same disk as the log, and waits behind its fdatasyncs: etcd logs `apply request took too long` with slow disks (etcd FAQ).',
+  dose: 'proportional', // to the slow applies a second; etcd's counter is their sum
   explain(fsync, apply) {
     return passed(
       `fsync p99 ${milliseconds(figure(fsync, 'peak_p99_seconds') ?? Number.NaN)} and ${figure(apply, 'slow_applies') ?? 'several'} slow applies on the same member`,

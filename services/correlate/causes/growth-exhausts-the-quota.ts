@@ -13,6 +13,7 @@ export const growthExhaustsTheQuota: Cause = {
   shared: ['etcd'],
   mechanism:
     'When a put would take the backend beyond --quota-backend-bytes, etcd raises NOSPACE and refuses it (etcd server/storage/quota.go).',
+  dose: 'none', // a threshold
   explain(growth, exhausted) {
     const grown = figure(growth, 'grown_bytes');
     const quota = figure(exhausted, 'quota_bytes');

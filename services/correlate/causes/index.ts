@@ -5,6 +5,7 @@ import { growthExhaustsTheQuota } from './growth-exhausts-the-quota.js';
 import { lostLeaderFailsRequests } from './lost-leader-fails-requests.js';
 import { putsGrowTheDatabase } from './puts-grow-the-database.js';
 import { putsGrowTheWal } from './puts-grow-the-wal.js';
+import { putsRaiseGcPressure } from './puts-raise-gc-pressure.js';
 import { putsSlowFsync } from './puts-slow-fsync.js';
 import { quotaRefusesRequests } from './quota-refuses-requests.js';
 import { retryStormRaisesEtcdPuts } from './retry-storm-raises-etcd-puts.js';
@@ -19,6 +20,7 @@ export const causes: readonly Cause[] = [
   lostLeaderFailsRequests,
   putsGrowTheDatabase,
   putsGrowTheWal,
+  putsRaiseGcPressure,
   putsSlowFsync,
   quotaRefusesRequests,
   retryStormRaisesEtcdPuts,

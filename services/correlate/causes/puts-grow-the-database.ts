@@ -6,13 +6,14 @@ const PLAUSIBLE_BYTES_PER_PUT = { least: 16, most: 2 * 1.5 * 1_048_576 };
 
 export const putsGrowTheDatabase: Cause = {
   rule: 'puts-grow-the-database',
-  version: 1,
+  version: 2,
   from: 'etcd.put_surge',
   to: 'etcd.db_growth',
   within: '1m',
   shared: ['etcd'],
   mechanism:
     'Every accepted put is a new revision that stays in the backend until a compaction, also when the key is the same (etcd mvcc).',
+  dose: 'proportional', // to the growth a second; the size is their sum
   explain(surge, growth) {
     const puts = figure(surge, 'extra_puts_per_s');
     const grown = figure(growth, 'extra_growth_bytes_per_s');

@@ -6,13 +6,14 @@ const PLAUSIBLE_BYTES_PER_PUT = { least: 16, most: 2 * 1.5 * 1_048_576 * 2 };
 
 export const putsGrowTheWal: Cause = {
   rule: 'puts-grow-the-wal',
-  version: 1,
+  version: 2,
   from: 'etcd.put_surge',
   to: 'etcd.wal_growth',
   within: '30s',
   shared: ['etcd'],
   mechanism:
     'Every put is a raft entry that each member appends to its write-ahead log before it answers (etcd server/storage/wal).',
+  dose: 'proportional',
   explain(surge, growth) {
     const puts = figure(surge, 'extra_puts_per_s');
     const written = figure(growth, 'extra_wal_bytes_per_s');

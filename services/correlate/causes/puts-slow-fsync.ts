@@ -10,13 +10,14 @@ const WAL_BYTES = 'etcd_disk_wal_write_bytes_total';
 /** Stands in for puts-grow-the-wal and wal-slows-fsync where members do not export WAL bytes. */
 export const putsSlowFsync: Cause = {
   rule: 'puts-slow-fsync',
-  version: 1,
+  version: 2,
   from: 'etcd.put_surge',
   to: 'etcd.slow_fsync',
   within: '1m',
   shared: ['etcd'],
   mechanism:
     'Each put waits for an fdatasync of the log: more puts mean more fsyncs on the same disk (etcd hardware guidance).',
+  dose: 'proportional',
   explain(surge, slow, surroundings) {
     if (surroundings.exports(surge.subject, WAL_BYTES))
       return refuted('WAL bytes are exported: puts reach the disk through puts-grow-the-wal and wal-slows-fsync');

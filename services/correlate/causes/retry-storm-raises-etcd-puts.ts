@@ -7,13 +7,14 @@ const LEAST_SHARE = 0.5;
 
 export const retryStormRaisesEtcdPuts: Cause = {
   rule: 'retry-storm-raises-etcd-puts',
-  version: 1,
+  version: 2,
   from: 'retry.storm',
   to: 'etcd.put_surge',
   within: '2m',
   shared: ['etcd'],
   mechanism:
     'Each pass of the loop writes its config key again, so the put rate follows the passes (etcd counts every accepted put in etcd_mvcc_put_total).',
+  dose: 'proportional',
   explain(storm, surge, { writers }) {
     const extra = figure(surge, 'extra_puts_per_s') ?? 0;
     const writes = figure(storm, 'writes_per_s') ?? 0;

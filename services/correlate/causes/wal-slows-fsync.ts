@@ -7,13 +7,14 @@ const LEAST_RATIO = 1.5;
 
 export const walSlowsFsync: Cause = {
   rule: 'wal-slows-fsync',
-  version: 1,
+  version: 2,
   from: 'etcd.wal_growth',
   to: 'etcd.slow_fsync',
   within: '1m',
   shared: ['etcd'],
   mechanism:
     'Each batch of entries is one fdatasync of the log: more bytes and more batches queue on the same disk (etcd hardware guidance).',
+  dose: 'proportional',
   explain(growth, slow, surroundings) {
     const before =
       typeof growth.baseline?.['wal_bytes_per_s'] === 'number' ? growth.baseline['wal_bytes_per_s'] : undefined;

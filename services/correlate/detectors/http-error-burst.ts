@@ -1,5 +1,6 @@
 import type { FindingDraft } from '../../../shared/finding.js';
 import { type AsOf, detector } from '../detector.js';
+import { seriesOf } from '../dose.js';
 import { describeBaseline } from '../etcd-sustained.js';
 import { keep } from '../evidence-of.js';
 import { requests } from '../examples.js';
@@ -131,6 +132,7 @@ function draft(run: Run<Detail>, asOf: AsOf): FindingDraft[] {
         run.peak.evidence[0],
       ),
       evidenceCount: errors,
+      series: seriesOf(run.values),
     },
   ];
 }

@@ -8,6 +8,7 @@ import { etcdSlowFsync } from './etcd-slow-fsync.js';
 import { etcdSpaceAmplification } from './etcd-space-amplification.js';
 import { etcdWalGrowth } from './etcd-wal-growth.js';
 import { goChecksumMismatch } from './go-checksum-mismatch.js';
+import { goGcPressure } from './go-gc-pressure.js';
 import { goModuleFetchFailure } from './go-module-fetch-failure.js';
 import { httpErrorBurst } from './http-error-burst.js';
 import { retryStorm } from './retry-storm.js';
@@ -23,6 +24,7 @@ export const detectors: readonly Detector[] = [
   etcdSpaceAmplification,
   etcdWalGrowth,
   goChecksumMismatch,
+  goGcPressure,
   goModuleFetchFailure,
   httpErrorBurst,
   retryStorm,

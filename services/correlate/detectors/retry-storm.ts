@@ -2,13 +2,14 @@ import { entityKey } from '../../../shared/entity.js';
 import type { FindingDraft } from '../../../shared/finding.js';
 import { median, quantile } from '../../../shared/robust.js';
 import { type AsOf, detector } from '../detector.js';
+import { seriesOf } from '../dose.js';
 import { describeBaseline } from '../etcd-sustained.js';
 import { keep } from '../evidence-of.js';
 import { attempts, EXAMPLE_START } from '../examples.js';
 import { digits, round } from '../figures.js';
 import type { Attempt } from '../item.js';
 import { commonPeriod } from '../period.js';
-import { type Reading, type Run, type SustainedState, sustainedRuns } from '../sustained.js';
+import { type Reading, type Run, type SustainedState, sustainedRuns, type Value } from '../sustained.js';
 
 const CELL_MICROS = 10_000_000;
 const LOOK_BACK_CELLS = 90; // 15 min, as far as a baseline looks back
@@ -243,6 +244,7 @@ function draft(run: Run<Detail>, asOf: AsOf): FindingDraft[] {
         run.peak.evidence[0],
       ),
       evidenceCount: passes.length,
+      series: seriesOf(written(run)),
     },
   ];
 }
@@ -255,6 +257,20 @@ function unseenBefore(passes: readonly Attempt[]): number {
   if (samplingOf(passes) === 'whole') return 0;
   const meanGap = (passes.at(-1)!.atMicros - passes[0]!.atMicros) / Math.max(1, passes.length - 1);
   return Math.round(-Math.log(UNSEEN_BY_CHANCE) * meanGap);
+}
+
+/** Accepted writes a second, as what follows from a storm follows them; the passes themselves where they write nothing. */
+function written(run: Run<Detail>): readonly Value[] {
+  const writing = run.readings.flatMap(({ detail }) => detail.attempts).filter(({ writes }) => writes > 0);
+  if (writing.length === 0) return run.values;
+  const writesOf = (passes: readonly Attempt[]) =>
+    passes.reduce((sum, pass) => sum + pass.writes * (pass.scale ?? 1), 0);
+  const aPass = writesOf(writing) / scaled(writing);
+  const read = new Map(run.readings.map(({ atMicros, detail }) => [atMicros, writesOf(detail.attempts)]));
+  return run.values.map(({ atMicros, value }) => {
+    const writes = read.get(atMicros);
+    return { atMicros, value: writes === undefined ? value * aPass : writes / (CELL_MICROS / 1e6) };
+  });
 }
 
 /** Per second of the time in which there were any; scaled by sampling. */
