@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { CloudTrailRow, Decoded, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
 import { GzipError, gunzipBounded, inflateFile } from '../../shared/inflate.js';
-import { type Batch, type Committed, emptyBatch, type Sourced, type Store, sourced } from '../../shared/store/store.js';
+import { type Batch, type Committed, emptyBatch, type Store } from '../../shared/store/store.js';
 import type { Context, EvidenceName, Source } from './source.js';
 import { sources } from './sources/index.js';
 
@@ -199,8 +199,7 @@ class Collector {
 
   begin(file: InputFile): Tally {
     return new Tally((decoded) => {
-      const rows = this.#batch[file.source] as Sourced<Row>[];
-      for (const row of decoded.rows) rows.push(sourced(file.id, row));
+      for (const row of decoded.rows) this.#store.add(this.#batch, file.source, file.id, row);
       for (const fault of decoded.faults) this.#batch.faults.push({ source: file.source, origin: file.id, fault });
       for (const row of decoded.missedScrapes ?? []) this.#batch.missedScrapes.push({ sourceId: file.id, row });
       this.totals.missedScrapes += decoded.missedScrapes?.length ?? 0;
