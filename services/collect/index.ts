@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import type { CloudTrailRow, Decoded, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
 import { GzipError, gunzipBounded, inflateFile } from '../../shared/inflate.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../shared/store/store.js';
@@ -71,8 +72,8 @@ interface OpenedFile {
   close(): Promise<void>;
 }
 
-/** Pieces of at most 64 KiB: 2 MiB of the file that is decoded, and of the one after it. */
-const PIECES_AHEAD = 32;
+/** Pieces of at most 256 KiB: 2 MiB of the file that is decoded, and of the one after it. */
+const PIECES_AHEAD = 8;
 
 /** Starts at once: an async generator queues the calls that are made before it has an answer. */
 function opened(file: InputFile): OpenedFile {
@@ -110,6 +111,7 @@ async function collectFile(
   try {
     for await (const piece of input.pieces) {
       tally.add(decoder.push(piece));
+      await setImmediate(); // the commit under way goes on with its next statement
       await collector.commitIfFull();
     }
   } catch (cause) {
@@ -192,6 +194,7 @@ class Collector {
   readonly #store: Store;
   #batch: Batch = emptyBatch();
   #committing: Promise<void> = Promise.resolve();
+  #spareLines: Batch['lines'] | undefined;
 
   constructor(store: Store) {
     this.#store = store;
@@ -225,8 +228,13 @@ class Collector {
   async commit(): Promise<void> {
     await this.#committing;
     const batch = this.#batch;
-    this.#batch = emptyBatch();
-    this.#committing = this.#store.commit(batch).then((committed) => this.#count(committed));
+    this.#batch = emptyBatch(this.#spareLines);
+    this.#spareLines = undefined;
+    this.#committing = this.#store.commit(batch).then((committed) => {
+      this.#count(committed);
+      batch.lines.clear();
+      this.#spareLines = batch.lines;
+    });
     this.#committing.catch(() => {}); // it is awaited later, and fails there
   }
 

@@ -19,7 +19,7 @@ import {
   spansTable,
 } from './columns.js';
 import { type Line, Lines, withLines } from './lines.js';
-import { close, type Opened, openForWriting } from './open.js';
+import { close, type Opened, openForWriting, WRITER } from './open.js';
 
 /** Which decoded rows go to the store together; each knows the input it came from. */
 export interface Batch {
@@ -84,14 +84,15 @@ export interface Store extends Opened {
   close(): void;
 }
 
-export const emptyBatch = (): Batch => ({
+/** `lines`: of a batch that is committed, to be used again. */
+export const emptyBatch = (lines = new Lines()): Batch => ({
   cloudtrail: [],
   traces: [],
   metrics: [],
   faults: [],
   missedScrapes: [],
   inputs: [],
-  lines: new Lines(),
+  lines,
 });
 
 export async function openStore(path: string): Promise<Store> {
@@ -112,7 +113,7 @@ export async function openStore(path: string): Promise<Store> {
       (batch[source] as Packed<unknown>[]).push(packed(table, batch.lines, { sourceId, row }));
     },
     commit: (batch) => commit({ connection, tables, linesPath: `${path}.batch` }, batch),
-    checkpoint: async () => void (await connection.run('CHECKPOINT')),
+    checkpoint: () => checkpoint(connection),
     close: () => close(opened),
   };
 }
@@ -124,6 +125,13 @@ function memoised(hashes: Map<string, string>, series: string): string {
   const fresh = sha256(series).slice(0, 32);
   hashes.set(series, fresh);
   return fresh;
+}
+
+/** Nothing is decoded meanwhile, so that DuckDB can have another core. */
+async function checkpoint(connection: DuckDBConnection): Promise<void> {
+  await connection.run('SET threads = 2');
+  await connection.run('CHECKPOINT');
+  await connection.run(`SET threads = ${WRITER['threads']}`);
 }
 
 interface Tables {
