@@ -34,6 +34,9 @@ type Row = CloudTrailRow | SpanRow | MetricRow;
 /** A commit holds about so many rows (ten CloudTrail files): fewer waste a file sync each, more cost memory. */
 const ROWS_A_COMMIT = 10_000;
 
+/** Batches decoded ahead of the store: a checkpoint takes as long as decoding three. */
+const BATCHES_WAITING = 3;
+
 /** A damaged file is kept whole in quarantine up to this size; a larger one stays where its coordinates say. */
 const LARGEST_KEPT_BYTES = 64 * 1024 * 1024;
 
@@ -72,8 +75,8 @@ interface OpenedFile {
   close(): Promise<void>;
 }
 
-/** Pieces of at most 256 KiB: 2 MiB of the file that is decoded, and of the one after it. */
-const PIECES_AHEAD = 8;
+/** Pieces of at most 96 KiB: 2 MiB of the file that is decoded, and of the one after it. */
+const PIECES_AHEAD = 20;
 
 /** Starts at once: an async generator queues the calls that are made before it has an answer. */
 function opened(file: InputFile): OpenedFile {
@@ -193,8 +196,9 @@ class Collector {
   };
   readonly #store: Store;
   #batch: Batch = emptyBatch();
-  #committing: Promise<void> = Promise.resolve();
-  #spareLines: Batch['lines'] | undefined;
+  /** Commits that have not ended, the oldest first; one that failed stays, and fails all after it. */
+  readonly #waiting: Promise<void>[] = [];
+  readonly #spareLines: Batch['lines'][] = [];
 
   constructor(store: Store) {
     this.#store = store;
@@ -224,29 +228,30 @@ class Collector {
     if (cloudtrail.length + traces.length + metrics.length >= ROWS_A_COMMIT) await this.commit();
   }
 
-  /** Starts to commit; fails where the commit before it failed. One at a time, so that memory holds two batches at most. */
+  /** Starts to commit, or waits for the batches before it; fails where one of them failed. */
   async commit(): Promise<void> {
-    await this.#committing;
+    if (this.#waiting.length >= BATCHES_WAITING) await this.#waiting[0];
     const batch = this.#batch;
-    this.#batch = emptyBatch(this.#spareLines);
-    this.#spareLines = undefined;
-    this.#committing = this.#store.commit(batch).then((committed) => {
-      this.#count(committed);
+    this.#batch = emptyBatch(this.#spareLines.pop());
+    const committing = (this.#waiting.at(-1) ?? Promise.resolve()).then(async () => {
+      this.#count(await this.#store.commit(batch));
+      this.#waiting.shift();
       batch.lines.clear();
-      this.#spareLines = batch.lines;
+      this.#spareLines.push(batch.lines);
     });
-    this.#committing.catch(() => {}); // it is awaited later, and fails there
+    committing.catch(() => {}); // it is awaited later, and fails there
+    this.#waiting.push(committing);
   }
 
-  /** Commits what is left and waits for it; fails where the last commit failed. */
+  /** Commits what is left and waits for it; fails where a commit failed. */
   async end(): Promise<void> {
     await this.commit();
-    await this.#committing;
+    await this.#waiting.at(-1);
   }
 
-  /** Waits for the commit under way; never fails. */
+  /** Waits for the commits under way; never fails. */
   async settled(): Promise<void> {
-    await this.#committing.catch(() => {});
+    await Promise.allSettled(this.#waiting);
   }
 
   #count(committed: Committed): void {

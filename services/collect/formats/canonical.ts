@@ -28,12 +28,18 @@ export function canonical(value: unknown): Canonical {
       text += ']';
     } else {
       const record = node as Readonly<Record<string, unknown>>;
-      const { sorted, texts } = orderOf(record);
+      const { sorted, texts, starts } = orderOf(record);
       keyCount += sorted.length;
       text += '{';
       for (let at = 0; at < sorted.length; at++) {
-        text += texts[at]!;
-        walk(record[sorted[at]!]);
+        const value = record[sorted[at]!];
+        if (typeof value === 'string' && value.length < LENGTHS.length) {
+          text += (starts[at]![value.length] ??= texts[at]! + LENGTHS[value.length]!);
+          text += value;
+        } else {
+          text += texts[at]!;
+          walk(value);
+        }
       }
       text += '}';
     }
@@ -50,9 +56,11 @@ interface Order {
   readonly keys: readonly string[];
   readonly sorted: readonly string[];
   readonly texts: readonly string[];
+  /** By key and length: how a member with a string of so many characters begins. */
+  readonly starts: readonly (string | undefined)[][];
 }
 
-const NO_KEYS: Order = { keys: [], sorted: [], texts: [] };
+const NO_KEYS: Order = { keys: [], sorted: [], texts: [], starts: [] };
 
 const known = new Map<string, Order[]>();
 
@@ -64,7 +72,7 @@ function orderOf(record: object): Order {
   const orders = known.get(first);
   if (orders) for (const order of orders) if (same(order.keys, keys)) return order;
   const sorted = [...keys].sort();
-  const order = { keys, sorted, texts: sorted.map((key) => `${key.length}:${key}`) };
+  const order = { keys, sorted, texts: sorted.map((key) => `${key.length}:${key}`), starts: sorted.map(() => []) };
   remember(first, orders, order);
   return order;
 }
