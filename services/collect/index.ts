@@ -233,14 +233,17 @@ class Collector {
     if (this.#waiting.length >= BATCHES_WAITING) await this.#waiting[0];
     const batch = this.#batch;
     this.#batch = emptyBatch(this.#spareLines.pop());
-    const committing = (this.#waiting.at(-1) ?? Promise.resolve()).then(async () => {
-      this.#count(await this.#store.commit(batch));
-      this.#waiting.shift();
-      batch.lines.clear();
-      this.#spareLines.push(batch.lines);
-    });
+    const committing = this.#commitAfter(this.#waiting.at(-1), batch);
     committing.catch(() => {}); // it is awaited later, and fails there
     this.#waiting.push(committing);
+  }
+
+  async #commitAfter(before: Promise<void> | undefined, batch: Batch): Promise<void> {
+    await before;
+    this.#count(await this.#store.commit(batch));
+    void this.#waiting.shift();
+    batch.lines.clear();
+    this.#spareLines.push(batch.lines);
   }
 
   /** Commits what is left and waits for it; fails where a commit failed. */

@@ -5,12 +5,13 @@ import { DuckDBTimestampValue, type DuckDBType, type DuckDBValue } from '@duckdb
 /**
  * Rows as lines of text, which DuckDB reads from a file: one call for a batch, where a data chunk costs one call a value.
  * A line is written from values that this process has read; DuckDB cuts it at the separators and looks for nothing else,
- * no quote or escape. A row with one of the marks inside of a value is refused, and goes another way.
+ * no quote or escape. A row with one of the marks inside of a value is refused, and goes another way. A byte order mark at the start of
+ * the file is skipped by DuckDB: the first column must not be text.
  */
 const SEPARATOR = '\u0001';
 const NULL = '\u0002';
 const MARKS = ['\0', SEPARATOR, NULL, '\n', '\r'];
-const MARK = /[\0-\u0002\n\r]/;
+const MARK = new RegExp(`[${MARKS.join('')}]`);
 
 /** DuckDB holds a line whole: a longer one is rare, and goes another way. */
 const LINE_BYTES = 1024 * 1024;

@@ -11,13 +11,7 @@ import {
 import { CauselineError } from '../errors.js';
 import type { CloudTrailRow, Fault, MetricRow, MissedScrape, SpanRow } from '../evidence.js';
 import { sha256 } from '../hash.js';
-import {
-  cloudtrailTable,
-  type EvidenceTable,
-  metricPointsTable,
-  type Stored,
-  spansTable,
-} from './columns.js';
+import { cloudtrailTable, type EvidenceTable, metricPointsTable, type Stored, spansTable } from './columns.js';
 import { type Line, Lines, withLines } from './lines.js';
 import { close, type Opened, openForWriting, WRITER } from './open.js';
 
@@ -78,7 +72,12 @@ export interface Committed {
 export interface Store extends Opened {
   readonly path: string;
   /** Adds a row to a batch, hashed and packed at once: the row lives no longer. */
-  add(batch: Batch, source: 'cloudtrail' | 'traces' | 'metrics', sourceId: string, row: CloudTrailRow | SpanRow | MetricRow): void;
+  add(
+    batch: Batch,
+    source: 'cloudtrail' | 'traces' | 'metrics',
+    sourceId: string,
+    row: CloudTrailRow | SpanRow | MetricRow,
+  ): void;
   commit(batch: Batch): Promise<Committed>;
   checkpoint(): Promise<void>;
   close(): void;
@@ -319,7 +318,11 @@ async function storedBefore<Row>(
   const appender = await connection.createAppender('batch_keys', 'main', 'temp');
   eachChunk(indices, (slice) => {
     const chunk = DuckDBDataChunk.create([INTEGER, VARCHAR, VARCHAR], slice.length);
-    chunk.setColumns([slice.slice(), slice.map((i) => rows[i]!.packed.identity), slice.map((i) => rows[i]!.packed.bodyHash)]);
+    chunk.setColumns([
+      slice.slice(),
+      slice.map((i) => rows[i]!.packed.identity),
+      slice.map((i) => rows[i]!.packed.bodyHash),
+    ]);
     appender.appendDataChunk(chunk);
   });
   appender.closeSync();

@@ -34,7 +34,7 @@ export function canonical(value: unknown): Canonical {
       for (let at = 0; at < sorted.length; at++) {
         const value = record[sorted[at]!];
         if (typeof value === 'string' && value.length < LENGTHS.length) {
-          text += (starts[at]![value.length] ??= texts[at]! + LENGTHS[value.length]!);
+          text += starts[at]![value.length] ??= texts[at]! + LENGTHS[value.length]!;
           text += value;
         } else {
           text += texts[at]!;
