@@ -13,7 +13,7 @@ import type { CloudTrailRow, Fault, MetricRow, MissedScrape, SpanRow } from '../
 import { sha256 } from '../hash.js';
 import { cloudtrailTable, type EvidenceTable, metricPointsTable, type Stored, spansTable } from './columns.js';
 import { type Line, Lines, withLines } from './lines.js';
-import { close, type Opened, openForWriting, WRITER } from './open.js';
+import { close, type Opened, openForWriting } from './open.js';
 
 /** Which decoded rows go to the store together; each knows the input it came from. */
 export interface Batch {
@@ -112,7 +112,7 @@ export async function openStore(path: string): Promise<Store> {
       (batch[source] as Packed<unknown>[]).push(packed(table, batch.lines, { sourceId, row }));
     },
     commit: (batch) => commit({ connection, tables, linesPath: `${path}.batch` }, batch),
-    checkpoint: () => checkpoint(connection),
+    checkpoint: async () => void (await connection.run('CHECKPOINT')),
     close: () => close(opened),
   };
 }
@@ -124,13 +124,6 @@ function memoised(hashes: Map<string, string>, series: string): string {
   const fresh = sha256(series).slice(0, 32);
   hashes.set(series, fresh);
   return fresh;
-}
-
-/** Nothing is decoded meanwhile, so that DuckDB can have another core. */
-async function checkpoint(connection: DuckDBConnection): Promise<void> {
-  await connection.run('SET threads = 2');
-  await connection.run('CHECKPOINT');
-  await connection.run(`SET threads = ${WRITER['threads']}`);
 }
 
 interface Tables {
@@ -389,6 +382,7 @@ async function nextCommit(connection: DuckDBConnection, rows: number): Promise<C
   return { number: number as bigint, at: at as DuckDBTimestampValue };
 }
 
+/** As lines, and as chunks where no line can hold a row. */
 async function append<Row>(
   { connection, linesPath }: Writer,
   table: EvidenceTable<Row>,

@@ -28,18 +28,12 @@ export function canonical(value: unknown): Canonical {
       text += ']';
     } else {
       const record = node as Readonly<Record<string, unknown>>;
-      const { sorted, texts, starts } = orderOf(record);
+      const { sorted, texts } = orderOf(record);
       keyCount += sorted.length;
       text += '{';
       for (let at = 0; at < sorted.length; at++) {
-        const value = record[sorted[at]!];
-        if (typeof value === 'string' && value.length < LENGTHS.length) {
-          text += starts[at]![value.length] ??= texts[at]! + LENGTHS[value.length]!;
-          text += value;
-        } else {
-          text += texts[at]!;
-          walk(value);
-        }
+        text += texts[at]!;
+        walk(record[sorted[at]!]);
       }
       text += '}';
     }
@@ -56,11 +50,9 @@ interface Order {
   readonly keys: readonly string[];
   readonly sorted: readonly string[];
   readonly texts: readonly string[];
-  /** By key and length: how a member with a string of so many characters begins. */
-  readonly starts: readonly (string | undefined)[][];
 }
 
-const NO_KEYS: Order = { keys: [], sorted: [], texts: [], starts: [] };
+const NO_KEYS: Order = { keys: [], sorted: [], texts: [] };
 
 const known = new Map<string, Order[]>();
 
@@ -72,7 +64,7 @@ function orderOf(record: object): Order {
   const orders = known.get(first);
   if (orders) for (const order of orders) if (same(order.keys, keys)) return order;
   const sorted = [...keys].sort();
-  const order = { keys, sorted, texts: sorted.map((key) => `${key.length}:${key}`), starts: sorted.map(() => []) };
+  const order = { keys, sorted, texts: sorted.map((key) => `${key.length}:${key}`) };
   remember(first, orders, order);
   return order;
 }
