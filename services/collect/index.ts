@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import type { CloudTrailRow, Decoded, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
 import { GzipError, gunzipBounded, inflateFile } from '../../shared/inflate.js';
-import { type Batch, type Committed, emptyBatch, type Sourced, type Store, sourced } from '../../shared/store/store.js';
+import { type Batch, type Committed, emptyBatch, type Store } from '../../shared/store/store.js';
 import type { Context, EvidenceName, Source } from './source.js';
 import { sources } from './sources/index.js';
 
@@ -32,6 +33,9 @@ type Row = CloudTrailRow | SpanRow | MetricRow;
 
 /** A commit holds about so many rows (ten CloudTrail files): fewer waste a file sync each, more cost memory. */
 const ROWS_A_COMMIT = 10_000;
+
+/** Batches decoded ahead of the store: a checkpoint takes as long as decoding three. */
+const BATCHES_WAITING = 3;
 
 /** A damaged file is kept whole in quarantine up to this size; a larger one stays where its coordinates say. */
 const LARGEST_KEPT_BYTES = 64 * 1024 * 1024;
@@ -71,8 +75,8 @@ interface OpenedFile {
   close(): Promise<void>;
 }
 
-/** Pieces of at most 64 KiB: 2 MiB of the file that is decoded, and of the one after it. */
-const PIECES_AHEAD = 32;
+/** Pieces of at most 96 KiB: 2 MiB of the file that is decoded, and of the one after it. */
+const PIECES_AHEAD = 20;
 
 /** Starts at once: an async generator queues the calls that are made before it has an answer. */
 function opened(file: InputFile): OpenedFile {
@@ -110,6 +114,7 @@ async function collectFile(
   try {
     for await (const piece of input.pieces) {
       tally.add(decoder.push(piece));
+      await setImmediate(); // the commit under way goes on with its next statement
       await collector.commitIfFull();
     }
   } catch (cause) {
@@ -191,7 +196,9 @@ class Collector {
   };
   readonly #store: Store;
   #batch: Batch = emptyBatch();
-  #committing: Promise<void> = Promise.resolve();
+  /** Commits that have not ended, the oldest first; one that failed stays, and fails all after it. */
+  readonly #waiting: Promise<void>[] = [];
+  readonly #spareLines: Batch['lines'][] = [];
 
   constructor(store: Store) {
     this.#store = store;
@@ -199,8 +206,7 @@ class Collector {
 
   begin(file: InputFile): Tally {
     return new Tally((decoded) => {
-      const rows = this.#batch[file.source] as Sourced<Row>[];
-      for (const row of decoded.rows) rows.push(sourced(file.id, row));
+      for (const row of decoded.rows) this.#store.add(this.#batch, file.source, file.id, row);
       for (const fault of decoded.faults) this.#batch.faults.push({ source: file.source, origin: file.id, fault });
       for (const row of decoded.missedScrapes ?? []) this.#batch.missedScrapes.push({ sourceId: file.id, row });
       this.totals.missedScrapes += decoded.missedScrapes?.length ?? 0;
@@ -222,24 +228,33 @@ class Collector {
     if (cloudtrail.length + traces.length + metrics.length >= ROWS_A_COMMIT) await this.commit();
   }
 
-  /** Starts to commit; fails where the commit before it failed. One at a time, so that memory holds two batches at most. */
+  /** Starts to commit, or waits for the batches before it; fails where one of them failed. */
   async commit(): Promise<void> {
-    await this.#committing;
+    if (this.#waiting.length >= BATCHES_WAITING) await this.#waiting[0];
     const batch = this.#batch;
-    this.#batch = emptyBatch();
-    this.#committing = this.#store.commit(batch).then((committed) => this.#count(committed));
-    this.#committing.catch(() => {}); // it is awaited later, and fails there
+    this.#batch = emptyBatch(this.#spareLines.pop());
+    const committing = this.#commitAfter(this.#waiting.at(-1), batch);
+    committing.catch(() => {}); // it is awaited later, and fails there
+    this.#waiting.push(committing);
   }
 
-  /** Commits what is left and waits for it; fails where the last commit failed. */
+  async #commitAfter(before: Promise<void> | undefined, batch: Batch): Promise<void> {
+    await before;
+    this.#count(await this.#store.commit(batch));
+    void this.#waiting.shift();
+    batch.lines.clear();
+    this.#spareLines.push(batch.lines);
+  }
+
+  /** Commits what is left and waits for it; fails where a commit failed. */
   async end(): Promise<void> {
     await this.commit();
-    await this.#committing;
+    await this.#waiting.at(-1);
   }
 
-  /** Waits for the commit under way; never fails. */
+  /** Waits for the commits under way; never fails. */
   async settled(): Promise<void> {
-    await this.#committing.catch(() => {});
+    await Promise.allSettled(this.#waiting);
   }
 
   #count(committed: Committed): void {

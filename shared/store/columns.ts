@@ -19,6 +19,8 @@ export interface Column<Row> {
   readonly name: string;
   readonly type: DuckDBType;
   readonly value: (row: Stored<Row>) => DuckDBValue;
+  /** All rows of a commit have the same, which is not known before it. */
+  readonly ofCommit?: true;
 }
 
 /** A decoded row with what the store adds to it. */
@@ -55,8 +57,8 @@ function provenance<R extends Row>(): Column<R>[] {
     { name: 'body_hash', type: VARCHAR, value: (s) => s.bodyHash },
     { name: 'source_id', type: VARCHAR, value: (s) => s.sourceId },
     { name: 'source_pos', type: BIGINT, value: (s) => BigInt(s.row.position) },
-    { name: 'commit_seq', type: BIGINT, value: (s) => s.commitSeq },
-    { name: 'ingested_at', type: TIMESTAMP, value: (s) => s.ingestedAt },
+    { name: 'commit_seq', type: BIGINT, value: (s) => s.commitSeq, ofCommit: true },
+    { name: 'ingested_at', type: TIMESTAMP, value: (s) => s.ingestedAt, ofCommit: true },
     { name: 'flags', type: VARCHAR, value: flagText },
   ];
 }

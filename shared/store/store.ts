@@ -1,4 +1,5 @@
 import {
+  BOOLEAN,
   blobValue,
   type DuckDBConnection,
   DuckDBDataChunk,
@@ -11,39 +12,38 @@ import { CauselineError } from '../errors.js';
 import type { CloudTrailRow, Fault, MetricRow, MissedScrape, SpanRow } from '../evidence.js';
 import { sha256 } from '../hash.js';
 import { appendRows } from './append.js';
-import {
-  type Column,
-  cloudtrailTable,
-  type EvidenceTable,
-  metricPointsTable,
-  type Stored,
-  spansTable,
-} from './columns.js';
+import { cloudtrailTable, type EvidenceTable, metricPointsTable, type Stored, spansTable } from './columns.js';
 import { type History, reconcile } from './history.js';
 import { ledgerPath } from './ledger.js';
+import { type Line, Lines, withLines } from './lines.js';
 import { close, type Opened, openForWriting } from './open.js';
 
 /** Which decoded rows go to the store together; each knows the input it came from. */
 export interface Batch {
-  readonly cloudtrail: Sourced<CloudTrailRow>[];
-  readonly traces: Sourced<SpanRow>[];
-  readonly metrics: Sourced<MetricRow>[];
+  readonly cloudtrail: Offered<CloudTrailRow>[];
+  readonly traces: Offered<SpanRow>[];
+  readonly metrics: Offered<MetricRow>[];
   readonly faults: SourcedFault[];
   readonly missedScrapes: Sourced<MissedScrape>[];
   /** Inputs that end in this batch. */
   readonly inputs: InputRecord[];
+  readonly lines: Lines;
 }
 
 export interface Sourced<Row> {
   readonly sourceId: string;
   readonly row: Row;
-  /** Of a row that has let go of its body. */
-  readonly bodyHash?: string;
 }
 
-/** A row on its way to a batch: hashed at once, so that its body, half of what a batch would hold, lives no longer. */
-export function sourced<Row extends { body: string }>(sourceId: string, row: Row): Sourced<Row> {
-  return { sourceId, row: { ...row, body: '' }, bodyHash: sha256(row.body) };
+type Offered<Row> = Sourced<Row> | Packed<Row>;
+
+/** A row that is ready to be written. What it was decoded to is let go: a batch holds a line, not thirty strings. */
+interface Packed<Row> {
+  readonly bodyHash: string;
+  readonly identity: string;
+  readonly timeMicros: bigint;
+  /** Or the row itself, where no line can hold it. */
+  readonly line: Line | Sourced<Row>;
 }
 
 export interface SourcedFault {
@@ -74,18 +74,27 @@ export interface Committed {
 /** The one writer of a store. All evidence goes through `commit`: one batch, one transaction. */
 export interface Store extends Opened, History {
   readonly path: string;
+  /** Adds a row to a batch, hashed and packed at once: the row lives no longer. */
+  add(
+    batch: Batch,
+    source: 'cloudtrail' | 'traces' | 'metrics',
+    sourceId: string,
+    row: CloudTrailRow | SpanRow | MetricRow,
+  ): void;
   commit(batch: Batch): Promise<Committed>;
   checkpoint(): Promise<void>;
   close(): void;
 }
 
-export const emptyBatch = (): Batch => ({
+/** `lines`: of a batch that is committed, to be used again. */
+export const emptyBatch = (lines = new Lines()): Batch => ({
   cloudtrail: [],
   traces: [],
   metrics: [],
   faults: [],
   missedScrapes: [],
   inputs: [],
+  lines,
 });
 
 export async function openStore(path: string): Promise<Store> {
@@ -97,12 +106,20 @@ export async function openStore(path: string): Promise<Store> {
   });
   await connection.run('CREATE TEMP TABLE batch_keys (idx INTEGER, identity VARCHAR, body_hash VARCHAR)');
   const seriesHashes = new Map<string, string>();
-  const points = metricPointsTable((series) => memoised(seriesHashes, series));
+  const tables: Tables = {
+    cloudtrail: cloudtrailTable,
+    traces: spansTable,
+    metrics: metricPointsTable((series) => memoised(seriesHashes, series)),
+  };
   return {
     ...opened,
     ...history,
     path,
-    commit: (batch) => commit(connection, batch, points),
+    add(batch, source, sourceId, row) {
+      const table = tables[source] as EvidenceTable<unknown>;
+      (batch[source] as Packed<unknown>[]).push(packed(table, batch.lines, { sourceId, row }));
+    },
+    commit: (batch) => commit({ connection, tables, linesPath: `${path}.batch` }, batch),
     checkpoint: async () => void (await connection.run('CHECKPOINT')),
     close: () => close(opened),
   };
@@ -117,16 +134,48 @@ function memoised(hashes: Map<string, string>, series: string): string {
   return fresh;
 }
 
-async function commit(
-  connection: DuckDBConnection,
-  batch: Batch,
-  points: EvidenceTable<MetricRow>,
-): Promise<Committed> {
+interface Tables {
+  readonly cloudtrail: EvidenceTable<CloudTrailRow>;
+  readonly traces: EvidenceTable<SpanRow>;
+  readonly metrics: EvidenceTable<MetricRow>;
+}
+
+interface Writer {
+  readonly connection: DuckDBConnection;
+  readonly tables: Tables;
+  /** The file by which lines go to DuckDB. */
+  readonly linesPath: string;
+}
+
+function packed<Row extends { body: string }>(
+  table: EvidenceTable<Row>,
+  lines: Lines,
+  sourced: Sourced<Row>,
+): Packed<Row> {
+  const { sourceId, row } = sourced;
+  const bodyHash = sha256(row.body);
+  return {
+    bodyHash,
+    identity: table.identity(row, bodyHash),
+    timeMicros: table.timeMicros(row),
+    line: lines.add(lineValues(table, sourceId, row, bodyHash)) ?? { sourceId, row: { ...row, body: '' } },
+  };
+}
+
+function lineValues<Row>(table: EvidenceTable<Row>, sourceId: string, row: Row, bodyHash: string): DuckDBValue[] {
+  const stored: Stored<Row> = { row, bodyHash, sourceId, commitSeq: 0n, ingestedAt: NO_TIME, conflicting: false };
+  const values: DuckDBValue[] = [NOT_CONFLICTING];
+  for (const column of table.columns) if (!column.ofCommit) values.push(column.value(stored));
+  return values;
+}
+
+async function commit(writer: Writer, batch: Batch): Promise<Committed> {
+  const { connection, tables } = writer;
   await connection.run('BEGIN');
   try {
-    const cloudtrail = await fresh(connection, cloudtrailTable, batch.cloudtrail);
-    const spans = await fresh(connection, spansTable, batch.traces);
-    const metrics = await fresh(connection, points, batch.metrics);
+    const cloudtrail = await fresh(connection, tables.cloudtrail, batch.cloudtrail);
+    const spans = await fresh(connection, tables.traces, batch.traces);
+    const metrics = await fresh(connection, tables.metrics, batch.metrics);
     const faults = await freshFaults(connection, batch.faults);
     const missed = await freshMissed(connection, batch.missedScrapes);
     const inputs = await freshInputs(connection, batch.inputs);
@@ -143,9 +192,9 @@ async function commit(
       };
     }
     const seq = await nextCommit(connection, rows);
-    await append(connection, cloudtrailTable, cloudtrail.rows, seq);
-    await append(connection, spansTable, spans.rows, seq);
-    await append(connection, points, metrics.rows, seq);
+    await append(writer, tables.cloudtrail, cloudtrail.rows, seq);
+    await append(writer, tables.traces, spans.rows, seq);
+    await append(writer, tables.metrics, metrics.rows, seq);
     await appendRows(
       connection,
       'quarantine',
@@ -195,43 +244,38 @@ interface Fresh<Row> {
   readonly conflicts: number;
 }
 
-interface FreshRow<Row> extends Sourced<Row> {
-  readonly bodyHash: string;
-  readonly conflicting: boolean;
+interface FreshRow<Row> {
+  readonly packed: Packed<Row>;
+  conflicting: boolean;
 }
 
 /** The rows that the store does not have yet. One with a known identity and another body is kept, and marked. */
 async function fresh<Row extends { body: string }>(
   connection: DuckDBConnection,
   table: EvidenceTable<Row>,
-  offered: readonly Sourced<Row>[],
+  offered: readonly Offered<Row>[],
 ): Promise<Fresh<Row>> {
   const bodies = new Set<string>();
-  const identities = new Map<string, number>();
-  const rows: { sourced: Sourced<Row>; bodyHash: string; identity: string; conflicting: boolean }[] = [];
-  let duplicates = 0;
+  const identities = new Set<string>();
+  const rows: FreshRow<Row>[] = [];
+  const lines = new Lines();
   for (const each of offered) {
-    const bodyHash = each.bodyHash ?? sha256(each.row.body);
-    if (bodies.has(bodyHash)) {
-      duplicates++;
-      continue;
-    }
-    bodies.add(bodyHash);
-    const identity = table.identity(each.row, bodyHash);
-    const conflicting = identities.has(identity);
-    identities.set(identity, rows.length);
-    rows.push({ sourced: each, bodyHash, identity, conflicting });
+    const row = 'bodyHash' in each ? each : packed(table, lines, each);
+    if (bodies.has(row.bodyHash)) continue;
+    bodies.add(row.bodyHash);
+    rows.push({ packed: row, conflicting: identities.has(row.identity) });
+    identities.add(row.identity);
   }
   const known = new Set<number>();
-  for (const [from, to, indices] of clusters(rows, (row) => table.timeMicros(row.sourced.row)))
+  for (const [from, to, indices] of clusters(rows, (row) => row.packed.timeMicros))
     for (const { idx, same } of await storedBefore(connection, table, from, to, indices, rows)) {
       if (same) known.add(idx);
       else rows[idx]!.conflicting = true;
     }
   const kept = rows.filter((_, idx) => !known.has(idx));
   return {
-    rows: kept.map(({ sourced, bodyHash, conflicting }) => ({ ...sourced, bodyHash, conflicting })),
-    duplicates: duplicates + known.size,
+    rows: kept,
+    duplicates: offered.length - kept.length,
     conflicts: kept.filter((row) => row.conflicting).length,
   };
 }
@@ -266,7 +310,7 @@ async function storedBefore<Row>(
   from: bigint,
   to: bigint,
   indices: readonly number[],
-  rows: readonly { identity: string; bodyHash: string }[],
+  rows: readonly FreshRow<Row>[],
 ): Promise<{ idx: number; same: boolean }[]> {
   const window = `${table.time} BETWEEN make_timestamp(${from}) AND make_timestamp(${to})`;
   const any = await connection.runAndReadAll(`SELECT 1 FROM _store.${table.table} WHERE ${window} LIMIT 1`);
@@ -275,7 +319,11 @@ async function storedBefore<Row>(
   const appender = await connection.createAppender('batch_keys', 'main', 'temp');
   eachChunk(indices, (slice) => {
     const chunk = DuckDBDataChunk.create([INTEGER, VARCHAR, VARCHAR], slice.length);
-    chunk.setColumns([slice.slice(), slice.map((i) => rows[i]!.identity), slice.map((i) => rows[i]!.bodyHash)]);
+    chunk.setColumns([
+      slice.slice(),
+      slice.map((i) => rows[i]!.packed.identity),
+      slice.map((i) => rows[i]!.packed.bodyHash),
+    ]);
     appender.appendDataChunk(chunk);
   });
   appender.closeSync();
@@ -342,26 +390,64 @@ async function nextCommit(connection: DuckDBConnection, rows: number): Promise<C
   return { number: number as bigint, at: at as DuckDBTimestampValue };
 }
 
+/** As lines, and as chunks where no line can hold a row. */
 async function append<Row>(
-  connection: DuckDBConnection,
+  { connection, linesPath }: Writer,
   table: EvidenceTable<Row>,
   rows: readonly FreshRow<Row>[],
   seq: CommitMark,
 ): Promise<void> {
-  if (rows.length === 0) return;
+  const lines: Line[] = [];
+  const rest: Stored<Row>[] = [];
+  for (const { packed, conflicting } of rows) {
+    const { line, bodyHash } = packed;
+    if ('row' in line) {
+      rest.push({ ...line, bodyHash, commitSeq: seq.number, ingestedAt: seq.at, conflicting });
+    } else {
+      line.lines.bytes(line.from, line.to)[0] = (conflicting ? CONFLICTING : NOT_CONFLICTING).charCodeAt(0);
+      lines.push(line);
+    }
+  }
+  if (lines.length > 0) await appendLines(connection, table, lines, seq, linesPath);
+  if (rest.length > 0) await appendChunks(connection, table, rest);
+}
+
+const NO_TIME = new DuckDBTimestampValue(0n);
+
+/** A line starts with whether its row is conflicting: that is known last, and written over. */
+const CONFLICTING = '1';
+const NOT_CONFLICTING = '0';
+
+async function appendLines<Row>(
+  connection: DuckDBConnection,
+  table: EvidenceTable<Row>,
+  lines: readonly Line[],
+  seq: CommitMark,
+  path: string,
+): Promise<void> {
+  const columns = table.columns.filter(({ ofCommit }) => !ofCommit);
+  await withLines(path, lines, [{ name: 'conflicting', type: BOOLEAN }, ...columns], (relation) =>
+    connection.run(
+      `INSERT INTO _store.${table.table} BY NAME
+       SELECT * EXCLUDE (conflicting) REPLACE (CASE WHEN conflicting THEN concat_ws(',', flags, 'conflicting_body') ELSE flags END AS flags),
+         ${seq.number} AS commit_seq, make_timestamp(${seq.at.micros}) AS ingested_at FROM ${relation}`,
+    ),
+  );
+}
+
+async function appendChunks<Row>(
+  connection: DuckDBConnection,
+  table: EvidenceTable<Row>,
+  rows: readonly Stored<Row>[],
+): Promise<void> {
   const appender = await connection.createAppender(table.table, '_store');
   const types = table.columns.map((column) => column.type);
   eachChunk(rows, (slice) => {
-    const stored = slice.map((row): Stored<Row> => ({ ...row, commitSeq: seq.number, ingestedAt: seq.at }));
     const chunk = DuckDBDataChunk.create(types, slice.length);
-    for (const [index, column] of table.columns.entries()) chunk.setColumnValues(index, columnValues(column, stored));
+    for (const [index, column] of table.columns.entries()) chunk.setColumnValues(index, slice.map(column.value));
     appender.appendDataChunk(chunk);
   });
   appender.closeSync(); // flushes: rows not flushed before COMMIT are not in the transaction
-}
-
-function columnValues<Row>(column: Column<Row>, rows: readonly Stored<Row>[]): DuckDBValue[] {
-  return rows.map(column.value);
 }
 
 /** DuckDB's vector size: the most a data chunk holds. */
