@@ -76,7 +76,7 @@ test.serial('an answer changes by revisions that say what came, and what it came
     [
       'provisional',
       'LIKELY',
-      /^scrapes that came .* after revision 1 added etcd\.db_growth, etcd\.put_surge, etcd\.quota_exhausted and etcd\.wal_growth; .*joined; .*verdict CONFIRMED became LIKELY$/,
+      /^scrapes that came .* after revision 1 added etcd\.db_growth, etcd\.put_surge, etcd\.quota_exhausted, etcd\.wal_growth and go\.gc_pressure; .*joined; .*verdict CONFIRMED became LIKELY$/,
     ],
     ['sealed', 'LIKELY', /^the input has ended: sealed$/],
     ['sealed', 'LIKELY', /^ruleset changed$/],
@@ -221,7 +221,7 @@ test.serial(
       t.true(stdout.endsWith(`${db} is the new file; the old one is ${db}.before-rebuild-${number + 1}.\n`));
     }
     t.deepEqual(await ask(db, 'SELECT state, reason FROM chains'), [['sealed', 'ruleset changed']]);
-    t.deepEqual(await ask(db, 'SELECT count(*) FROM findings'), [[8n]]);
+    t.deepEqual(await ask(db, 'SELECT count(*) FROM findings'), [[9n]]);
   },
 );
 
