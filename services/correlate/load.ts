@@ -3,6 +3,7 @@ import { entityKey } from '../../shared/entity.js';
 import type { Surroundings, Writer } from './cause.js';
 import type { Hop } from './clocks.js';
 import type { Clusters, Member } from './clusters.js';
+import { type Gaps, silentMicros } from './gaps.js';
 import type { Attempt, EtcdWrite, GoFailure, Input, Requests, Sample, Scrape, Span } from './item.js';
 import { type Request, readTrace } from './traces.js';
 
@@ -20,9 +21,20 @@ export interface Traces {
   readonly writes: Writes;
   /** A sample of the calls between services, for comparing their clocks. */
   readonly hops: readonly Hop[];
+  /** Spans whose parent is not in evidence, by service and minute. */
+  readonly parentless: readonly ParentlessSpans[];
+}
+
+export interface ParentlessSpans {
+  /** The service's entity key. */
+  readonly subject: string;
+  readonly minuteMicros: number;
+  readonly own: number;
+  readonly caller: number;
 }
 
 const CELL_MICROS = 5_000_000;
+const MINUTE_MICROS = 60_000_000;
 const ERROR_IDS_KEPT_A_CELL = 5;
 
 /** Calls looked at for the clocks of two services: the first by trace id, which is chance enough. */
@@ -52,9 +64,10 @@ export async function loadTraces(connection: DuckDBConnection): Promise<Traces> 
   const services = new Map<string, ServiceState>();
   const writes = new Writes();
   const hops = new Map<string, Hop[]>();
+  const parentless = new Map<string, ParentlessSpans>();
   let trace: Span[] = [];
   const finish = () => {
-    if (trace.length > 0) addTrace(services, writes, hops, trace);
+    if (trace.length > 0) addTrace(services, writes, hops, parentless, trace);
     trace = [];
   };
   for await (const span of spans(connection)) {
@@ -71,6 +84,7 @@ export async function loadTraces(connection: DuckDBConnection): Promise<Traces> 
       .map(([subject, state]) => serviceItems(subject, state)),
     writes,
     hops: [...hops.values()].flat(),
+    parentless: [...parentless].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, cell]) => cell),
   };
 }
 
@@ -132,6 +146,7 @@ function addTrace(
   services: Map<string, ServiceState>,
   writes: Writes,
   hops: Map<string, Hop[]>,
+  parentless: Map<string, ParentlessSpans>,
   trace: readonly Span[],
 ): void {
   const items = readTrace(trace);
@@ -139,6 +154,12 @@ function addTrace(
   for (const { service, item } of items.attempts) stateOf(services, service).attempts.push(item);
   for (const { service, item } of items.failures) stateOf(services, service).failures.push(item);
   for (const { service, item } of items.writes) writes.add(service, item);
+  for (const { service: subject, item } of items.parentless) {
+    const minuteMicros = Math.floor(item.atMicros / MINUTE_MICROS) * MINUTE_MICROS;
+    const key = `${subject}\n${minuteMicros}`;
+    const cell = parentless.get(key) ?? { subject, minuteMicros, own: 0, caller: 0 };
+    parentless.set(key, { ...cell, [item.parent]: cell[item.parent] + 1 });
+  }
   for (const hop of items.hops) {
     const pair = `${hop.caller}\n${hop.callee}`;
     const known = hops.get(pair) ?? [];
@@ -221,7 +242,7 @@ export class Writes {
   }
 
   /** Writers of a cluster between two moments, and what they wrote more than in the quarter of an hour before. */
-  writers(clusters: Clusters, cluster: string, fromMicros: number, toMicros: number): Writer[] {
+  writers(clusters: Clusters, gaps: Gaps, cluster: string, fromMicros: number, toMicros: number): Writer[] {
     const byService = new Map<string, { during: number; before: number; from: number; scaled: boolean }>();
     const lookBack = fromMicros - 900_000_000;
     for (const [name, cells] of this.#cells) {
@@ -240,11 +261,12 @@ export class Writes {
         }
       }
     }
-    const seconds = Math.max(CELL_MICROS, toMicros - fromMicros) / 1e6;
     return [...byService]
       .map(([service, { during, before, from, scaled }]) => {
-        const writesPerSecond = during / seconds;
-        const beforePerSecond = from < fromMicros ? before / ((fromMicros - from) / 1e6) : 0;
+        const watched = (since: number, until: number) =>
+          Math.max(CELL_MICROS, until - since - silentMicros(gaps(service, since, until), since, until)) / 1e6;
+        const writesPerSecond = during / watched(fromMicros, toMicros);
+        const beforePerSecond = from < fromMicros ? before / watched(from, fromMicros) : 0;
         return { service, writesPerSecond, extraPerSecond: writesPerSecond - beforePerSecond, scaled };
       })
       .sort((a, b) => b.extraPerSecond - a.extraPerSecond || (a.service < b.service ? -1 : 1));

@@ -27,6 +27,7 @@ export async function record(connection: DuckDBConnection, correlated: Correlate
     const mark = await nextMark(connection, ruleset);
     const findings = await recordFindings(connection, correlated.findings, mark);
     const chains = await recordChains(connection, correlated, mark);
+    await recordParentless(connection, correlated, mark);
     await connection.run('COMMIT');
     return { findings, chains };
   } catch (cause) {
@@ -37,7 +38,8 @@ export async function record(connection: DuckDBConnection, correlated: Correlate
 
 async function nextMark(connection: DuckDBConnection, ruleset: string): Promise<Mark> {
   const rows = await connection.runAndReadAll(
-    `SELECT greatest((SELECT coalesce(max(derived_seq), 0) FROM _store.findings), (SELECT coalesce(max(derived_seq), 0) FROM _store.chain_revisions)) + 1, now()::TIMESTAMP`,
+    `SELECT greatest((SELECT coalesce(max(derived_seq), 0) FROM _store.findings), (SELECT coalesce(max(derived_seq), 0) FROM _store.chain_revisions),
+     (SELECT coalesce(max(derived_seq), 0) FROM _store.parentless)) + 1, now()::TIMESTAMP`,
   );
   const [seq, at] = rows.getRows()[0]!;
   return { seq: seq as bigint, at: at as DuckDBTimestampValue, ruleset };
@@ -112,6 +114,33 @@ async function withdrawFinding(connection: DuckDBConnection, id: string, mark: M
     `INSERT INTO _store.findings SELECT * REPLACE (?::BIGINT AS derived_seq, ?::TIMESTAMP AS recorded_at, true AS withdrawn) FROM _store.findings
      WHERE finding_id = ? QUALIFY row_number() OVER (ORDER BY derived_seq DESC) = 1`,
     [mark.seq, mark.at, id],
+  );
+}
+
+/** Spans whose parent is missing, by service and minute: rows that changed, and a row of none where a parent came late. */
+async function recordParentless(connection: DuckDBConnection, { parentless }: Correlated, mark: Mark): Promise<void> {
+  const found = await connection.runAndReadAll(
+    `SELECT scope, epoch_us(minute), own, callers FROM _store.parentless
+     QUALIFY row_number() OVER (PARTITION BY scope, minute ORDER BY derived_seq DESC) = 1`,
+  );
+  const current = new Map(
+    found.getRows().map(([scope, minute, own, callers]) => [`${String(scope)}\n${String(minute)}`, [own, callers]]),
+  );
+  const now = new Map(
+    parentless.map(({ subject, minuteMicros, own, caller }) => [
+      `${subject.slice('service:'.length)}\n${minuteMicros}`,
+      [BigInt(own), BigInt(caller)],
+    ]),
+  );
+  for (const key of current.keys()) if (!now.has(key)) now.set(key, [0n, 0n]);
+  const changed = [...now].filter(([key, counts]) => String(current.get(key)) !== String(counts));
+  await appendRows(
+    connection,
+    'parentless',
+    changed.map(([key, counts]) => {
+      const [scope, minute] = key.split('\n') as [string, string];
+      return [scope, timestamp(Number(minute)), ...counts, mark.seq];
+    }),
   );
 }
 

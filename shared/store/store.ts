@@ -19,6 +19,7 @@ import {
   spansTable,
 } from './columns.js';
 import { close, type Opened, openForWriting } from './open.js';
+import { presenceOf } from './presence.js';
 
 /** Which decoded rows go to the store together; each knows the input it came from. */
 export interface Batch {
@@ -138,6 +139,14 @@ async function commit(
     await append(connection, cloudtrailTable, cloudtrail.rows, seq);
     await append(connection, spansTable, spans.rows, seq);
     await append(connection, points, metrics.rows, seq);
+    await appendRows(
+      connection,
+      'presence',
+      presenceOf({ cloudtrail: cloudtrail.rows, traces: spans.rows, metrics: metrics.rows }).map((row) => [
+        ...row,
+        seq.number,
+      ]),
+    );
     await appendRows(
       connection,
       'quarantine',

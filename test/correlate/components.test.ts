@@ -10,6 +10,7 @@ import { clustersOf } from '../../services/correlate/clusters.js';
 import type { AsOf, Detector, DetectorExample } from '../../services/correlate/detector.js';
 import { detectors } from '../../services/correlate/detectors/index.js';
 import { foldAll, identified } from '../../services/correlate/engine.js';
+import { gapsOf } from '../../services/correlate/gaps.js';
 import { judgePair } from '../../services/correlate/judge.js';
 import type { Finding, FindingDraft, Kind } from '../../shared/finding.js';
 import { KINDS } from '../../shared/finding.js';
@@ -20,10 +21,11 @@ import { root } from '../helpers/data.js';
 
 const { keyOfAddress } = clustersOf([]);
 
-function asOf({ subject }: Detector, { coveredFromMicros, given }: DetectorExample): AsOf {
+function asOf({ subject }: Detector, { coveredFromMicros, given, gaps = [] }: DetectorExample): AsOf {
   return {
     subject: subject === 'etcd' ? 'etcd:example' : 'service:prod/example',
     coveredFromMicros: coveredFromMicros ?? given[0]!.atMicros,
+    gaps,
     clusterOf: keyOfAddress,
   };
 }
@@ -109,13 +111,20 @@ function completed(kind: Kind, seconds: number, partial: Partial<FindingDraft>):
   };
 }
 
-function surroundingsOf({ writers = [], exports = [], healthyMembers = [], effect }: CauseExample): Surroundings {
+function surroundingsOf({
+  writers = [],
+  exports = [],
+  healthyMembers = [],
+  gaps = [],
+  effect,
+}: CauseExample): Surroundings {
   return {
     writers: () => writers,
     exports: (_, metric) => exports.includes(metric),
     members: () => [...(effect.member ? [effect.member] : []), ...healthyMembers],
     membersWith: () => (effect.member ? [effect.member] : []),
     clockOffset: () => 0,
+    gaps: gapsOf(gaps),
   };
 }
 

@@ -1,6 +1,7 @@
 import { humanMicros, micros } from '../../../shared/duration.js';
 import type { Finding } from '../../../shared/finding.js';
 import type { Surroundings } from '../cause.js';
+import { whatIsMissing } from '../gaps.js';
 
 /** Members that bear the same load slow down within this time of each other, if the load is what slows them. */
 const TOGETHER = micros('2m');
@@ -20,9 +21,14 @@ export function diskOfItsOwn(load: Finding, slow: Finding, surroundings: Surroun
     slow.startedMicros - TOGETHER,
     slow.startedByMicros + TOGETHER,
   );
-  const fast = members.filter((member) => member !== slow.member && !slowToo.includes(member));
+  const missing = surroundings.gaps(slow.subject, slow.startedMicros - TOGETHER, slow.startedByMicros + TOGETHER);
+  const watched = (member: string) => !missing.some((gap) => gap.member === member && gap.state !== 'missed_scrapes');
+  const others = members.filter((member) => member !== slow.member && !slowToo.includes(member));
+  const fast = others.filter(watched);
   if (fast.length > 0)
     return `${fast.join(', ')} bear the same log and stay fast, so a weaker disk of ${String(slow.member)} cannot be excluded`;
+  if (others.length > 0 && !slowToo.some((member) => member !== slow.member))
+    return `${whatIsMissing(missing)}, so whether all that bear the log slowed was not seen`;
   const stood = slow.startedMicros - load.startedByMicros;
   if (members.length <= 1 && stood > STOOD_IT)
     return `the disk bore the load for ${humanMicros(stood)} before it slowed, so that it failed by itself cannot be excluded`;

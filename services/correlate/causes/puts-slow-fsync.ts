@@ -10,7 +10,7 @@ const WAL_BYTES = 'etcd_disk_wal_write_bytes_total';
 /** Stands in for puts-grow-the-wal and wal-slows-fsync where members do not export WAL bytes. */
 export const putsSlowFsync: Cause = {
   rule: 'puts-slow-fsync',
-  version: 1,
+  version: 2,
   from: 'etcd.put_surge',
   to: 'etcd.slow_fsync',
   within: '1m',

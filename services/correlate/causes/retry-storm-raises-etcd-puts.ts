@@ -1,20 +1,21 @@
 import { shared } from '../../../shared/entity.js';
 import { type Cause, figure, notMade, passed, refuted, type Writer } from '../cause.js';
 import { digits } from '../figures.js';
+import { whatIsMissing } from '../gaps.js';
 
 /** The writes under the attempts must bear at least this share of the extra puts; a pass may write keys that its spans do not show. */
 const LEAST_SHARE = 0.5;
 
 export const retryStormRaisesEtcdPuts: Cause = {
   rule: 'retry-storm-raises-etcd-puts',
-  version: 1,
+  version: 2,
   from: 'retry.storm',
   to: 'etcd.put_surge',
   within: '2m',
   shared: ['etcd'],
   mechanism:
     'Each pass of the loop writes its config key again, so the put rate follows the passes (etcd counts every accepted put in etcd_mvcc_put_total).',
-  explain(storm, surge, { writers }) {
+  explain(storm, surge, { writers, gaps }) {
     const extra = figure(surge, 'extra_puts_per_s') ?? 0;
     const writes = figure(storm, 'writes_per_s') ?? 0;
     const sampling = storm.measured['sampling'];
@@ -39,6 +40,8 @@ export const retryStormRaisesEtcdPuts: Cause = {
       );
     if (sampling === 'unknown')
       return notMade(`${numbers}; the spans do not say how they were sampled, so a low count proves nothing`);
+    const missing = gaps(service, surge.startedMicros, surge.endedMicros);
+    if (missing.length > 0) return notMade(`${numbers}; ${whatIsMissing(missing)}, so a low count proves nothing`);
     return refuted(`${numbers}: they cannot bear the surge`);
   },
   examples: [

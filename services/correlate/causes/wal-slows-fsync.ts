@@ -7,7 +7,7 @@ const LEAST_RATIO = 1.5;
 
 export const walSlowsFsync: Cause = {
   rule: 'wal-slows-fsync',
-  version: 1,
+  version: 2,
   from: 'etcd.wal_growth',
   to: 'etcd.slow_fsync',
   within: '1m',
