@@ -147,7 +147,7 @@ function orderTest(cause: Finding, effect: Finding, surroundings: Surroundings, 
   return { test: 'order', outcome: 'tolerated', says: `not ordered: both began within ${coarse}, and ${why}` };
 }
 
-/** Scrapes come half a minute apart in many places: what is missing for longer leaves more open than they do. */
+/** Scrapes come half a minute apart in many places: what is missing for longer leaves more open than they do. An isolated scrape does not. */
 const COARSEST_SCRAPE = micros('30s');
 
 /** What is missing between the moments between which a finding began: it made them lie so far apart. */
@@ -155,6 +155,7 @@ function holesAtOnset(finding: Finding, { earliest, latest }: Onset, { gaps }: S
   return gaps(finding.subject, earliest, latest).filter(
     (gap) =>
       (gap.member === null || finding.member === null || gap.member === finding.member) &&
+      gap.state !== 'missed_scrapes' &&
       gap.toMicros - gap.fromMicros > COARSEST_SCRAPE &&
       gap.fromMicros >= earliest - CLOCK_MICROS &&
       gap.toMicros <= latest + CLOCK_MICROS,

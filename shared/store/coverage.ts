@@ -1,7 +1,7 @@
 /** The tables and views behind `coverage`. README.md says in words what each state is. */
 export const COVERAGE_TABLES: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS _store.presence (source VARCHAR NOT NULL, scope VARCHAR NOT NULL, service VARCHAR, instance VARCHAR, bucket TIMESTAMP NOT NULL,
-  first_at TIMESTAMP NOT NULL, last_at TIMESTAMP NOT NULL, records BIGINT NOT NULL, dropped BIGINT NOT NULL, scaled BIGINT NOT NULL, stands_for DOUBLE NOT NULL,
+  first_at TIMESTAMP NOT NULL, last_at TIMESTAMP NOT NULL, seconds UBIGINT NOT NULL, records BIGINT NOT NULL, dropped BIGINT NOT NULL, scaled BIGINT NOT NULL, stands_for DOUBLE NOT NULL,
   commit_seq BIGINT NOT NULL)`,
 
   // By service and minute; the latest row is the current one, and none are left where it says 0.
@@ -44,15 +44,17 @@ export const COVERAGE_VIEWS: readonly string[] = [
   WHERE to_at > from_at AND (failed > 0 OR next_at - from_at > greatest(${MISSED.intervals} * usual, usual + ${MISSED.spreads} * spread)
     AND coalesce(after_at - from_at > ${MISSED.withTheNext} * usual, true))`,
 
-  // Spans of a service: pauses between minutes that hold some. A minute is the shortest silence that counts, so none lies inside of one.
+  // Spans of a service: pauses between minutes that hold some, and the usual pause inside of each: none there is long enough to be a silence.
   `CREATE OR REPLACE VIEW _store.silences AS
-  WITH minutes AS (SELECT scope, service, epoch_us(min(first_at)) AS first_at, epoch_us(max(last_at)) AS last_at FROM _store.presence WHERE source = 'traces'
-    GROUP BY scope, service, bucket),
-  pauses AS (SELECT scope, service, from_at, to_at, to_at - from_at AS pause, busy
+  WITH minutes AS (SELECT scope, service, epoch_us(min(first_at)) AS first_at, epoch_us(max(last_at)) AS last_at,
+      bit_count(bit_or(seconds)) AS moments FROM _store.presence WHERE source = 'traces' GROUP BY scope, service, bucket),
+  pauses AS (SELECT scope, service, from_at, to_at, to_at - from_at AS pause, busy, moments
     FROM (SELECT *, lag(last_at) OVER (PARTITION BY scope ORDER BY first_at) AS from_at, first_at AS to_at, last_at - first_at AS busy FROM minutes)),
   whole AS (SELECT scope, sum(busy) AS busy, sum(pause) AS paused FROM pauses GROUP BY scope),
-  shorter AS (SELECT scope, pause, sum(pause) OVER (PARTITION BY scope ORDER BY pause) AS up_to FROM pauses WHERE pause IS NOT NULL),
-  judged AS (SELECT p.*, w.busy + coalesce(s.up_to, 0) AS usual, w.busy + w.paused - p.pause AS rest
+  shorter AS (SELECT scope, pause, sum(length) OVER (PARTITION BY scope ORDER BY pause) AS up_to FROM (
+    SELECT scope, pause, pause AS length FROM pauses WHERE pause IS NOT NULL
+    UNION ALL SELECT scope, busy / (moments - 1), busy FROM pauses WHERE moments > 1)),
+  judged AS (SELECT p.*, coalesce(s.up_to, 0) AS usual, w.busy + w.paused - p.pause AS rest
     FROM (SELECT *, pause / ${SILENT.pauses} AS tenth FROM pauses WHERE pause > ${SILENT.leastMicros}) p JOIN whole w USING (scope)
     ASOF LEFT JOIN shorter s ON p.scope = s.scope AND p.tenth >= s.pause)
   SELECT scope, service, from_at, to_at FROM judged WHERE 2 * usual >= rest AND 2 * usual >= pause`,

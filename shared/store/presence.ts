@@ -17,6 +17,8 @@ interface Presence {
   readonly bucket: bigint;
   first: bigint;
   last: bigint;
+  /** One bit for each second of the minute that holds something: how often it comes, and not how many records come together. */
+  seconds: bigint;
   records: number;
   /** Spans that lost attributes, events or links before they were sent. */
   dropped: number;
@@ -27,6 +29,7 @@ interface Presence {
 
 /** A minute tells a silence of a minute or more; scrapes are a second apart or closer, and each of them counts. */
 const MINUTE = 60_000_000n;
+const SECOND = 1_000_000n;
 const SCRAPE = 10_000n;
 
 /** Clocks that were never set (before 2006) or that overflowed (past 2262) say nothing of when a scope was watched. */
@@ -54,11 +57,12 @@ export function presenceOf(added: Added): DuckDBValue[][] {
       bucket,
       first: at,
       last: at,
-      ...{ records: 0, dropped: 0, scaled: 0, standsFor: 0 },
+      ...{ seconds: 0n, records: 0, dropped: 0, scaled: 0, standsFor: 0 },
     };
     cells.set(key, cell);
     if (at < cell.first) cell.first = at;
     if (at > cell.last) cell.last = at;
+    cell.seconds |= 1n << ((at % MINUTE) / SECOND);
     cell.records++;
     return cell;
   };
@@ -85,6 +89,7 @@ export function presenceOf(added: Added): DuckDBValue[][] {
     new DuckDBTimestampValue(cell.bucket),
     new DuckDBTimestampValue(cell.first),
     new DuckDBTimestampValue(cell.last),
+    cell.seconds,
     BigInt(cell.records),
     BigInt(cell.dropped),
     BigInt(cell.scaled),
