@@ -30,7 +30,7 @@ import { judgePair } from '../../services/correlate/judge.js';
 import { Writes } from '../../services/correlate/load.js';
 import { record } from '../../services/correlate/record.js';
 import { explain } from '../../services/query/explain.js';
-import { findChain } from '../../services/query/read.js';
+import { findChain, readChains } from '../../services/query/read.js';
 import type { Link } from '../../shared/chain.js';
 import type { Finding } from '../../shared/finding.js';
 import { sha256 } from '../../shared/hash.js';
@@ -38,6 +38,7 @@ import { emptyBatch, openStore } from '../../shared/store/store.js';
 import { recordings, testWith } from '../helpers/data.js';
 import { at, finding, rule } from '../helpers/findings.js';
 import { rows, span, temporaryFolder } from '../helpers/store.js';
+import { evidenceOf } from '../helpers/story.js';
 
 /* ---- what recordings of real members show ---- */
 
@@ -373,4 +374,49 @@ test('spans whose parent is not in evidence are counted, by whose parent it is, 
   await told();
   t.is(await rowsKept(), before, 'the same answer is not written again');
   t.deepEqual(await told(span(99)), []);
+});
+
+test('explain says in a line what was missing of the clusters and services of a chain, and of no others', async (t) => {
+  const story = {
+    ...{
+      happens: 'storm',
+      seed: 1,
+      environment: 'prod',
+      cluster: 'store',
+      prefix: '',
+      members: 3,
+      scrapeSeconds: 5,
+      onset: 120,
+      length: 100,
+    },
+    ...{ failures: 20, retrySeconds: 2, form: 'linked roots', scale: 1, reachesQuota: false },
+  } as const;
+  const night = evidenceOf({ ...story, troubles: { gone: { member: 2, from: 150, seconds: 40 } } });
+  const other = evidenceOf({
+    ...story,
+    happens: 'nothing',
+    cluster: 'orders',
+    prefix: 'orders-',
+    troubles: { gone: { member: 1, from: 150, seconds: 40 } },
+  });
+  const store = await openStore(join(temporaryFolder(t), 'night.duckdb'));
+  t.teardown(() => store.close());
+  const sourced = <Row>(given: readonly Row[]) => given.map((row) => ({ sourceId: 'a file', row }));
+  await store.commit({
+    ...emptyBatch(),
+    traces: sourced([...night.spans, ...other.spans]),
+    metrics: sourced([...night.points, ...other.points]),
+  });
+  await record(store.connection, await correlate(store.connection), ruleset);
+  const [chain] = await readChains(store.connection);
+  const text = await explain(store.connection, await findChain(store.connection, chain!.chain_id), {
+    width: 200,
+    colour: false,
+  });
+  const told = text.slice(text.indexOf('What was not covered'), text.indexOf('Evidence\n'));
+  t.regex(
+    told,
+    /etcd:store, store-2: down, or not reached: .*, from 2026-03-01 02:02:2\d to 2026-03-01 02:03:1\d UTC\./,
+  );
+  t.notRegex(told, /orders/);
 });
