@@ -1,5 +1,6 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Test } from '../../shared/chain.js';
+import { entityKey } from '../../shared/entity.js';
 import { groupBy } from '../../shared/group.js';
 import { clustersOf } from '../correlate/clusters.js';
 import type { Gap } from '../correlate/gaps.js';
@@ -89,7 +90,7 @@ async function uncovered(connection: DuckDBConnection, chain: WholeChain): Promi
   );
   const interval = { from: chain.started_at.replace('Z', ''), to: chain.ended_at.replace('Z', '') };
   const rows = (await jsonRows(connection, UNCOVERED, interval)).filter(
-    ({ scope }) => scope === null || subjects.has(`service:${String(scope)}`),
+    ({ scope }) => scope === null || subjects.has(entityKey('service', scope as string)),
   );
   const lines = [
     ...[...groupBy(gaps, ({ subject, member, state }) => [subject, member, state].join('\n')).values()].map(

@@ -57,7 +57,11 @@ export function presenceOf(added: Added): DuckDBValue[][] {
       bucket,
       first: at,
       last: at,
-      ...{ seconds: 0n, records: 0, dropped: 0, scaled: 0, standsFor: 0 },
+      seconds: 0n,
+      records: 0,
+      dropped: 0,
+      scaled: 0,
+      standsFor: 0,
     };
     cells.set(key, cell);
     if (at < cell.first) cell.first = at;

@@ -260,6 +260,6 @@ test('coverage is what the evidence says, whatever its order, its batches and ho
 test('coverage is asked of the small summary, not of all evidence', async (t) => {
   const { connection } = await storeOf(t, scraped('a-0', times(0, 100, 5)));
   const plan = String(await rows(connection, 'EXPLAIN (FORMAT json) SELECT * FROM coverage'));
-  const tables = new Set(Array.from(plan.matchAll(/"Table": "[^"]*?(\w+)"/g), ([, table]) => table));
+  const tables = new Set(Array.from(plan.matchAll(/"Table": "[^"]*?(\w+)"/g), ([, table]) => String(table)));
   t.deepEqual([...tables].sort(), ['missed_scrapes', 'parentless', 'presence']);
 });
