@@ -1,4 +1,5 @@
 import { entityType } from '../../shared/entity.js';
+import { groupBy } from '../../shared/group.js';
 
 /** A time for which evidence of a subject is missing: its absence then means nothing. */
 export interface Gap {
@@ -25,7 +26,7 @@ export function gapsOf(gaps: readonly Gap[]): Gaps {
 const byTime = (a: Gap, b: Gap): number =>
   a.fromMicros - b.fromMicros || a.toMicros - b.toMicros || ((a.member ?? '') < (b.member ?? '') ? -1 : 1);
 
-/** How much of a time is missing of a service, whose gaps never overlap. */
+/** How much of a time is missing of a service or a member, whose gaps never overlap. */
 export function silentMicros(gaps: readonly Gap[], fromMicros: number, toMicros: number): number {
   return gaps.reduce(
     (sum, gap) => sum + Math.max(0, Math.min(gap.toMicros, toMicros) - Math.max(gap.fromMicros, fromMicros)),
@@ -33,15 +34,17 @@ export function silentMicros(gaps: readonly Gap[], fromMicros: number, toMicros:
   );
 }
 
-/** `spans of service:prod/api are missing from 02:03:05 to 02:07:00`; of many gaps, from the first to the last. */
+/** `spans of service:prod/api are missing from 02:03:05 to 02:07:00 UTC`; of many gaps of a subject, from the first to the last. */
 export function whatIsMissing(gaps: readonly Gap[]): string {
-  const [first] = gaps;
-  if (!first) return 'nothing is missing';
+  return [...groupBy(gaps, ({ subject }) => subject)].map(([subject, own]) => ofSubject(subject, own)).join(' and ');
+}
+
+function ofSubject(subject: string, gaps: readonly Gap[]): string {
   const members = [...new Set(gaps.flatMap(({ member }) => member ?? []))].sort();
   const from = Math.min(...gaps.map(({ fromMicros }) => fromMicros));
   const to = Math.max(...gaps.map(({ toMicros }) => toMicros));
-  const what = WHAT[entityType(first.subject)] ?? 'evidence';
-  return `${what} of ${first.subject}${members.length > 0 ? ` (${members.join(', ')})` : ''} are missing from ${clock(from)} to ${clock(to)} UTC`;
+  const who = members.length > 0 ? `${subject} (${members.join(', ')})` : subject;
+  return `${WHAT[entityType(subject)] ?? 'evidence'} of ${who} are missing from ${clock(from)} to ${clock(to)} UTC`;
 }
 
 const WHAT: Readonly<Record<string, string>> = { etcd: 'scrapes', service: 'spans' };

@@ -146,6 +146,7 @@ test('a low count of writes proves nothing where the spans of the service are mi
     /spans of service:prod\/sync are missing from 02:00:20 to 02:00:50 UTC, so a low count proves nothing/,
   );
   t.is(by([gap(sync, -300, -200)]).verdict, 'REFUTED', 'what is missing of another time is no matter');
+  t.is(by([gap(sync, 20, 24)]).verdict, 'REFUTED', 'a few seconds hide no surge of a minute');
   t.is(by([gap('service:prod/other', 20, 50)]).verdict, 'REFUTED', 'nor what is missing of another service');
 });
 
@@ -203,6 +204,11 @@ test('a member that was not scraped did not stay fast', (t) => {
     judged(walSlowsFsync, growth, slow, around(down.slice(1), [], ['a-0', 'a-1'])).verdict,
     'CONFIRMED',
     'two slowed, one was down',
+  );
+  const blinked = [gap('etcd:a', 0, 20, { member: 'a-2', state: 'member_down' })];
+  t.regex(
+    judged(walSlowsFsync, growth, slow, around(blinked, [], ['a-0', 'a-1'])).missing,
+    /^.*a-2 bear the same log and stay fast/,
   );
 });
 
