@@ -74,6 +74,8 @@ export interface SpanRow extends EvidenceRow {
   readonly exceptionMessage: string | null;
   /** How many spans this one stands for, from `tracestate` `ot=th`; null where the span does not say. */
   readonly adjustedCount: number | null;
+  /** Attributes, events and links that it lost before it was sent, as the sender counted them. */
+  readonly dropped: number;
   /** JSON texts, as they came (attribute values as plain JSON). */
   readonly attributes: string;
   readonly resource: string;

@@ -1,6 +1,7 @@
 import type { Duration } from '../../shared/duration.js';
 import type { EntityType } from '../../shared/entity.js';
 import type { Finding, FindingDraft, Kind } from '../../shared/finding.js';
+import type { Gap, Gaps } from './gaps.js';
 
 /** What a rule may ask beside the two findings. A pure function of the evidence. */
 export interface Surroundings {
@@ -14,6 +15,8 @@ export interface Surroundings {
   membersWith(kind: Kind, cluster: string, fromMicros: number, toMicros: number): readonly string[];
   /** How far a service's clock stood ahead of the others' at a moment (microseconds), where calls between them show it; else 0. */
   clockOffset(subject: string, atMicros: number): number;
+  /** What evidence is missing of a cluster (scrapes) or a service (spans): where it is, absence proves nothing. */
+  readonly gaps: Gaps;
 }
 
 export interface Writer {
@@ -77,6 +80,8 @@ export interface CauseExample {
   readonly exports?: readonly string[];
   /** Members of the effect's cluster beside the one that it is about, all of them without a finding. */
   readonly healthyMembers?: readonly string[];
+  /** What is missing of either subject. */
+  readonly gaps?: readonly Gap[];
   readonly links: boolean;
 }
 

@@ -1,4 +1,5 @@
 import type { FindingDraft, Kind } from '../../shared/finding.js';
+import type { Gap } from './gaps.js';
 import type { Input, Item } from './item.js';
 
 /** What was known besides the items themselves. A pure function of the evidence, like everything a detector sees. */
@@ -9,6 +10,8 @@ export interface AsOf {
   readonly partOf?: string;
   /** When evidence of this subject begins: before it, silence means nothing. Microseconds. */
   readonly coveredFromMicros: number;
+  /** What is missing of the subject, in the order of time: nothing is said of it then. */
+  readonly gaps: readonly Gap[];
   /** The cluster that an address leads to, as an entity key. */
   clusterOf(target: string): string;
 }
@@ -40,6 +43,8 @@ export interface DetectorExample {
   readonly fires: boolean;
   /** For kinds that judge silence before the first item: when evidence began. */
   readonly coveredFromMicros?: number;
+  /** What is missing of the subject. */
+  readonly gaps?: readonly Gap[];
 }
 
 /** Hides the state's type: the engine keeps states of many detectors side by side. */

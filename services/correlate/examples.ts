@@ -1,4 +1,5 @@
 /** Builders of detectors' examples: scrapes of one member every 5 s, attempts, requests. Times start at EXAMPLE_START. */
+import type { Gap } from './gaps.js';
 import type { Attempt, Item, Requests, Sample, Scrape } from './item.js';
 
 /** 2024-03-17T02:00:00Z in microseconds. */
@@ -7,6 +8,12 @@ export const EXAMPLE_START = 1_710_640_800_000_000;
 const SCRAPE_INTERVAL = 5_000_000;
 
 export const at = (seconds: number): number => EXAMPLE_START + seconds * 1_000_000;
+
+/** A time without a span of the service that examples are about. */
+export function silence(fromSeconds: number, toSeconds: number): Gap {
+  const subject = 'service:prod/example';
+  return { subject, member: null, state: 'source_silent', fromMicros: at(fromSeconds), toMicros: at(toSeconds) };
+}
 
 type Values = Readonly<Record<string, number>>;
 

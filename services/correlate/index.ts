@@ -11,8 +11,10 @@ import { clustersOf, type Instance, type Member } from './clusters.js';
 import { componentsOf, type Interval, meet, reachOf } from './components.js';
 import type { Detector } from './detector.js';
 import { detectors } from './detectors/index.js';
+import { type Gaps, gapsOf } from './gaps.js';
 import { judge } from './judge.js';
 import { loadGoInstances, loadMembers, noteMetrics, surroundingsOf } from './load.js';
+import { loadGaps, noteGaps } from './load-gaps.js';
 import { type Change, type Recorded, record } from './record.js';
 import { forget, type Refolded, refold, type Subject, standingFindings } from './refold.js';
 import { type Dirty, refresh } from './refresh.js';
@@ -78,7 +80,7 @@ interface Cursor {
 async function advance(connection: DuckDBConnection, newest: bigint, by: string): Promise<Judged> {
   const last = await lastCursor(connection);
   if (last.rollups !== ROLLUPS)
-    for (const table of ['rollups', 'folded', 'members', 'go_instances', 'exports'])
+    for (const table of ['rollups', 'folded', 'members', 'go_instances', 'exports', 'known_gaps', 'parentless'])
       await connection.run(`DELETE FROM _store.${table}`);
   const from = last.rollups === ROLLUPS ? last.seq : 0n;
   const factsChanged = await noteMetrics(connection, from);
@@ -89,15 +91,20 @@ async function advance(connection: DuckDBConnection, newest: bigint, by: string)
   if (newest === from && !everything) return nothingNew;
   const run = last.run + 1n;
   const dirty = await refresh(connection, from, run, inputs);
-  const subjects = subjectsOf(members, others, everything ? await allScopes(connection) : [...dirty.keys()]);
+  const missing = await loadGaps(connection, clustersOf(members));
+  const gaps = gapsOf(missing);
+  const gapsChanged = await noteGaps(connection, missing, run);
+  const touchedScopes = everything ? await allScopes(connection) : [...dirty.keys(), ...gapsChanged.keys()];
+  const subjects = subjectsOf(members, others, gaps, new Set(touchedScopes));
   const refolded: Refolded[] = [];
   for (const subject of subjects) {
-    const touched = everything ? ALWAYS : extentOf(subject.scopes, dirty);
+    const touched = everything ? ALWAYS : hull(extentOf(subject.scopes, dirty), gapsChanged.get(subject.name));
     if (touched) refolded.push(await refold(connection, subject, touched, run));
   }
   if (everything) refolded.push({ before: await forgetOthers(connection, subjects, run), after: [] });
-  const seeds = everything || factsChanged ? [ALWAYS] : [...refolded.flatMap(changesOf), ...surroundingsIn(dirty)];
-  const { findings, links, chains } = await judgeAgain(connection, seeds, members);
+  const seeds =
+    everything || factsChanged ? [ALWAYS] : [...refolded.flatMap(changesOf), ...surroundingsIn(dirty, gapsChanged)];
+  const { findings, links, chains } = await judgeAgain(connection, seeds, members, gaps);
   const standing = new Set(refolded.flatMap(({ after }) => after.map(({ id }) => id)));
   const gone = refolded.flatMap(({ before }) => before.map(({ id }) => id)).filter((id) => !standing.has(id));
   await connection.run('INSERT INTO _store.correlated VALUES (?, ?, ?, ?)', [run, newest, ROLLUPS, folds]);
@@ -146,26 +153,38 @@ async function allScopes(connection: DuckDBConnection): Promise<string[]> {
 }
 
 /** Services that some of these scopes are of, all clusters, and every instance of a Go program. */
-function subjectsOf(members: readonly Member[], others: readonly Instance[], names: readonly string[]): Subject[] {
+function subjectsOf(
+  members: readonly Member[],
+  others: readonly Instance[],
+  gaps: Gaps,
+  names: ReadonlySet<string>,
+): Subject[] {
+  const always = (subject: string) => gaps(subject, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY);
   const clusters = clustersOf(members);
   const { keyOfAddress: clusterOf, keyOf } = clusters;
   const instance = (one: Instance, partOf: string): Subject => {
     const scope = scopes.member(one.service, one.instance);
     const subject = entityKey('instance', one.instance);
-    const around = { subject, ...(partOf && { partOf }), clusterOf };
+    const around = { subject, ...(partOf && { partOf }), gaps: [], clusterOf };
     return { name: scope, detectors: readersOf('instance'), around, scopes: [scope], of: 'scrapes' };
   };
   return [
-    ...names
+    ...[...names]
       .filter((name) => name.startsWith('service:'))
       .sort()
       .map((name): Subject => {
-        const around = { subject: name, clusterOf };
+        const around = { subject: name, gaps: always(name), clusterOf };
         return { name, detectors: readersOf('service'), around, scopes: [scopes.service(name)], of: 'service' };
       }),
     ...[...groupBy(members, keyOf)].map(([name, group]): Subject => {
       const own = group.map((member) => scopes.member(member.service, member.instance));
-      return { name, detectors: readersOf('etcd'), around: { subject: name, clusterOf }, scopes: own, of: 'scrapes' };
+      return {
+        name,
+        detectors: readersOf('etcd'),
+        around: { subject: name, gaps: always(name), clusterOf },
+        scopes: own,
+        of: 'scrapes',
+      };
     }),
     ...members.map((member) => instance(member, keyOf(member))),
     ...others.map((other) => instance(other, other.service ? entityKey('service', other.service) : '')),
@@ -184,6 +203,11 @@ function extentOf(names: readonly string[], dirty: Dirty): Interval | undefined 
     }),
     { fromMicros: Number.POSITIVE_INFINITY, toMicros: Number.NEGATIVE_INFINITY },
   );
+}
+
+function hull(a: Interval | undefined, b: Interval | undefined): Interval | undefined {
+  if (!a || !b) return a ?? b;
+  return { fromMicros: Math.min(a.fromMicros, b.fromMicros), toMicros: Math.max(a.toMicros, b.toMicros) };
 }
 
 async function forgetOthers(
@@ -208,8 +232,8 @@ function changesOf({ before, after }: Refolded): Interval[] {
   );
 }
 
-/** When what rules ask beside the findings may have changed: who wrote (also before), and how clocks stood. */
-function surroundingsIn(dirty: Dirty): Interval[] {
+/** When what rules ask beside the findings may have changed: who wrote (also before), how clocks stood, and what is missing. */
+function surroundingsIn(dirty: Dirty, gapsChanged: ReadonlyMap<string, Interval>): Interval[] {
   const writes = [...(dirty.get(scopes.writes) ?? [])].map((bucket) => ({
     fromMicros: bucket,
     toMicros: bucket + BUCKET_MICROS + WRITERS_LOOK_BACK_MICROS,
@@ -218,7 +242,11 @@ function surroundingsIn(dirty: Dirty): Interval[] {
     fromMicros: hour - CLOCK_MICROS,
     toMicros: hour + 2 * CLOCK_MICROS,
   }));
-  return [...writes, ...hops];
+  const gaps = [...gapsChanged.values()].map(({ fromMicros, toMicros }) => ({
+    fromMicros,
+    toMicros: toMicros + WRITERS_LOOK_BACK_MICROS,
+  }));
+  return [...writes, ...hops, ...gaps];
 }
 
 /** Judges every group of findings that one of the seeds meets. */
@@ -226,11 +254,12 @@ async function judgeAgain(
   connection: DuckDBConnection,
   seeds: readonly Interval[],
   members: readonly Member[],
+  gaps: Gaps,
 ): Promise<Pick<Correlated, 'findings' | 'links' | 'chains'>> {
   const groups = await groupsMeeting(connection, seeds);
   const findings = groups.flat();
   if (findings.length === 0) return { findings, links: [], chains: [] };
-  const surroundings = await surroundingsOf(connection, members, findings);
+  const surroundings = await surroundingsOf(connection, members, gaps, findings);
   const links: Link[] = [];
   const chains: Chain[] = [];
   for (const group of groups) {

@@ -6,9 +6,13 @@ import { groupBy } from '../../shared/group.js';
 import type { Cause, Judgement, Surroundings } from './cause.js';
 import { besideOf } from './common-cause.js';
 import { doseTest } from './dose.js';
+import { type Gap, whatIsMissing } from './gaps.js';
 
 /** CloudTrail's clock and ours differ by as much; spans of one host are ordered by their own clock. */
 const CLOCK_MICROS = 1_000_000;
+
+/** As far as baselines look back. */
+const BASELINE_MICROS = micros('15m');
 
 /** Confidence is a rank for sorting, not a probability: one figure a verdict, less with a rival. */
 const CONFIDENCE: Readonly<Record<Verdict, number>> = { CONFIRMED: 0.95, LIKELY: 0.7, INCONCLUSIVE: 0.3 };
@@ -56,7 +60,7 @@ export function judgePair(
     };
   const tests: Test[] = [
     mechanismTest(judgement),
-    deviationTest(cause, effect),
+    deviationTest(cause, effect, surroundings),
     order,
     judgement.inTrace ? inTrace(identity) : identity,
   ];
@@ -109,14 +113,18 @@ function mechanismTest(judgement: Judgement): Test {
   return { test: 'mechanism', outcome: judgement.outcome, says: judgement.says };
 }
 
-function deviationTest(cause: Finding, effect: Finding): Test {
+function deviationTest(cause: Finding, effect: Finding, { gaps }: Surroundings): Test {
   const short = [cause, effect].filter((finding) => finding.shortBaseline);
-  if (short.length > 0)
+  if (short.length > 0) {
+    const missing = short.flatMap(({ subject, startedMicros }) =>
+      gaps(subject, startedMicros - BASELINE_MICROS, startedMicros),
+    );
     return {
       test: 'deviation',
       outcome: 'not_made',
-      says: `the baseline of ${short.map((finding) => `${finding.kind} (${JSON.stringify(finding.baseline?.['seconds'] ?? 0)} s)`).join(' and ')} is shorter than its least`,
+      says: `the baseline of ${short.map((finding) => `${finding.kind} (${JSON.stringify(finding.baseline?.['seconds'] ?? 0)} s)`).join(' and ')} is shorter than its least${missing.length > 0 ? `; ${whatIsMissing(missing)}` : ''}`,
     };
+  }
   return { test: 'deviation', outcome: 'passed', says: 'both left what was normal before' };
 }
 
@@ -133,6 +141,13 @@ function orderTest(cause: Finding, effect: Finding, surroundings: Surroundings, 
       says: `${effect.kind} began ${humanMicros(from.earliest - to.latest)} before ${cause.kind}`,
     };
   if (to.earliest >= from.latest) return { test: 'order', outcome: 'passed', says: lag };
+  const hole = [...holesAtOnset(cause, from, surroundings), ...holesAtOnset(effect, to, surroundings)];
+  if (hole.length > 0)
+    return {
+      test: 'order',
+      outcome: 'not_made',
+      says: `${whatIsMissing(hole)}, where one of both began: which came first was not seen`,
+    };
   const coarse = humanMicros(Math.max(length(from), length(to), CLOCK_MICROS));
   const off = Math.max(from.clockMicros, to.clockMicros);
   const why =
@@ -140,6 +155,21 @@ function orderTest(cause: Finding, effect: Finding, surroundings: Surroundings, 
       ? `a clock is ${humanMicros(off)} off by the calls between services`
       : `${(cause.unseenMicros ?? effect.unseenMicros ?? 0) > 0 ? 'scrapes and sampling' : 'the scrapes'} cannot tell them apart`;
   return { test: 'order', outcome: 'tolerated', says: `not ordered: both began within ${coarse}, and ${why}` };
+}
+
+/** Scrapes come half a minute apart in many places: what is missing for longer leaves more open than they do. An isolated scrape does not. */
+const COARSEST_SCRAPE = micros('30s');
+
+/** What is missing between the moments between which a finding began: it made them lie so far apart. */
+function holesAtOnset(finding: Finding, { earliest, latest }: Onset, { gaps }: Surroundings): Gap[] {
+  return gaps(finding.subject, earliest, latest).filter(
+    (gap) =>
+      (gap.member === null || finding.member === null || gap.member === finding.member) &&
+      gap.state !== 'missed_scrapes' &&
+      gap.toMicros - gap.fromMicros > COARSEST_SCRAPE &&
+      gap.fromMicros >= earliest - CLOCK_MICROS &&
+      gap.toMicros <= latest + CLOCK_MICROS,
+  );
 }
 
 /** A common trace decides alone. Of the other types none may conflict: two clusters can have members of one name. */

@@ -3,6 +3,7 @@ import type { Finding } from '../../shared/finding.js';
 import type { Surroundings } from './cause.js';
 import { clockOffsets } from './clocks.js';
 import { clustersOf, type Instance, type Member } from './clusters.js';
+import type { Gaps } from './gaps.js';
 import { readParts } from './refresh.js';
 import {
   BUCKET_MICROS,
@@ -73,6 +74,7 @@ export async function loadGoInstances(connection: DuckDBConnection): Promise<Ins
 export async function surroundingsOf(
   connection: DuckDBConnection,
   members: readonly Member[],
+  gaps: Gaps,
   findings: readonly Finding[],
 ): Promise<Surroundings> {
   const clusters = clustersOf(members);
@@ -83,7 +85,8 @@ export async function surroundingsOf(
   const exported = await loadExports(connection);
   const keyOf = new Map(members.map((member) => [member, clusters.keyOf(member)]));
   return {
-    writers: (cluster, fromMicros, toMicros) => writersOf(writes, clusters, cluster, fromMicros, toMicros),
+    gaps,
+    writers: (cluster, fromMicros, toMicros) => writersOf(writes, clusters, gaps, cluster, fromMicros, toMicros),
     exports: (cluster, metric) =>
       members.some((member) => keyOf.get(member) === cluster && exported.has(exportName(member, metric))),
     members: (cluster) => members.filter((member) => keyOf.get(member) === cluster).map(({ instance }) => instance),

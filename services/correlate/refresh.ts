@@ -4,6 +4,7 @@ import {
   type DuckDBBlobValue,
   type DuckDBConnection,
   type DuckDBListValue,
+  DuckDBTimestampValue,
   type DuckDBValue,
 } from '@duckdb/node-api';
 import { appendRows } from '../../shared/store/append.js';
@@ -56,10 +57,12 @@ export async function refresh(
     }
   };
   const parts = new Parts((full) => put(full, false));
-  const stale = await refreshTraces(connection, cursor, parts);
+  const orphans = new Parentless();
+  const stale = await refreshTraces(connection, cursor, parts, orphans);
   await refreshScrapes(connection, cursor, inputs, parts);
   put(parts, false);
   if (stale.size > 0) put(await rebuild(connection, stale), true);
+  await appendRows(connection, 'parentless', orphans.rows());
   await appendRows(connection, 'rollups', rows); // not earlier: a connection that streams evidence can do nothing else
   return dirty;
 }
@@ -162,7 +165,12 @@ const placeOf = (scope: string, bucket: number): string => `${scope}\n${bucket}`
  * Adds what new spans say. Where a late span changes what its trace said before, the buckets in which it said so are returned: they are stale, and are
  * made anew from evidence.
  */
-async function refreshTraces(connection: DuckDBConnection, cursor: bigint, parts: Parts): Promise<Map<string, Place>> {
+async function refreshTraces(
+  connection: DuckDBConnection,
+  cursor: bigint,
+  parts: Parts,
+  orphans: Parentless,
+): Promise<Map<string, Place>> {
   const stale = new Map<string, Place>();
   await touch(connection, `commit_seq > ${cursor}`);
   const isNew = (span: StoredSpan) => span.commitSeq > cursor;
@@ -170,13 +178,17 @@ async function refreshTraces(connection: DuckDBConnection, cursor: bigint, parts
     const before = piece.filter((span) => !isNew(span));
     const said = new Map<string, number>();
     const places = new Map<string, Place>();
-    if (before.length > 0)
-      for (const entry of entriesOf(readTrace(before))) {
+    const [earlier, now] = [before.length > 0 ? readTrace(before) : undefined, readTrace(piece)];
+    orphans.add(now, 1);
+    if (earlier) {
+      orphans.add(earlier, -1);
+      for (const entry of entriesOf(earlier)) {
         const text = textOf(entry);
         said.set(text, (said.get(text) ?? 0) + 1);
         places.set(text, entry);
       }
-    for (const entry of entriesOf(readTrace(piece))) {
+    }
+    for (const entry of entriesOf(now)) {
       const text = before.length > 0 ? textOf(entry) : '';
       const count = said.get(text) ?? 0;
       if (count > 0) said.set(text, count - 1);
@@ -191,6 +203,36 @@ async function refreshTraces(connection: DuckDBConnection, cursor: bigint, parts
     parts.added(piece.length);
   }
   return stale;
+}
+
+const MINUTE_MICROS = 60_000_000;
+
+/** Spans whose parent is not in evidence, by service and minute: what new spans add to, or take from, their number. */
+class Parentless {
+  readonly #counts = new Map<string, { own: number; caller: number }>();
+
+  add({ parentless }: TraceItems, times: 1 | -1): void {
+    for (const { service, item } of parentless) {
+      const key = `${service}\n${Math.floor(item.atMicros / MINUTE_MICROS) * MINUTE_MICROS}`;
+      const known = this.#counts.get(key) ?? { own: 0, caller: 0 };
+      known[item.parent] += times;
+      this.#counts.set(key, known);
+    }
+  }
+
+  rows(): DuckDBValue[][] {
+    return [...this.#counts]
+      .filter(([, { own, caller }]) => own !== 0 || caller !== 0)
+      .map(([key, { own, caller }]) => {
+        const [service, minute] = key.split('\n') as [string, string];
+        return [
+          service.slice('service:'.length),
+          new DuckDBTimestampValue(BigInt(minute)),
+          BigInt(own),
+          BigInt(caller),
+        ];
+      });
+  }
 }
 
 async function touch(connection: DuckDBConnection, which: string): Promise<void> {

@@ -2,6 +2,7 @@ import { entityKey } from '../../shared/entity.js';
 import type { Writer } from './cause.js';
 import type { TracedHop } from './clocks.js';
 import type { Clusters } from './clusters.js';
+import { type Gaps, silentMicros } from './gaps.js';
 import type { Attempt, EtcdWrite, GoFailure, Requests, Sample, Scrape } from './item.js';
 import type { Request } from './traces.js';
 
@@ -183,6 +184,7 @@ export const WRITERS_LOOK_BACK_MICROS = 900_000_000;
 export function writersOf(
   part: WritesPart,
   clusters: Clusters,
+  gaps: Gaps,
   cluster: string,
   fromMicros: number,
   toMicros: number,
@@ -205,11 +207,12 @@ export function writersOf(
       writer.from = Math.min(writer.from, Number(start));
     }
   }
-  const seconds = Math.max(CELL_MICROS, toMicros - fromMicros) / 1e6;
   return [...byService]
     .map(([service, { during, before, from, scaled }]) => {
-      const writesPerSecond = during / seconds;
-      const beforePerSecond = from < fromMicros ? before / ((fromMicros - from) / 1e6) : 0;
+      const watched = (since: number, until: number) =>
+        Math.max(CELL_MICROS, until - since - silentMicros(gaps(service, since, until), since, until)) / 1e6;
+      const writesPerSecond = during / watched(fromMicros, toMicros);
+      const beforePerSecond = from < fromMicros ? before / watched(from, fromMicros) : 0;
       return { service, writesPerSecond, extraPerSecond: writesPerSecond - beforePerSecond, scaled };
     })
     .sort((a, b) => b.extraPerSecond - a.extraPerSecond || (a.service < b.service ? -1 : 1));

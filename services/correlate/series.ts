@@ -20,6 +20,10 @@ export interface SeriesState {
 interface MemberState {
   history: { atMicros: number; sample: Combined }[];
   current: { atMicros: number; value: number; intervalMicros: number } | undefined;
+  /** The last scrape before a gap that no reading has followed yet. */
+  unknownSinceMicros: number | undefined;
+  /** Between the last two scrapes. */
+  intervalMicros: number;
 }
 
 /** The samples of one metric that a member exported at one time, added up over their labels. */
@@ -37,7 +41,10 @@ export interface MemberDetail {
   readonly increase: number;
 }
 
-/** Beyond this a pair of scrapes says nothing about the time between: a gap is not a slow rise, and not a fall to zero. */
+/**
+ * Beyond this a pair of scrapes says nothing about the time between: a gap is not a slow rise, and not a fall to zero. Below it a counter's increase
+ * is a measurement, however rarely the member is scraped, of all that happened between: Prometheus looks back as far.
+ */
 const GAP_MICROS = 300_000_000;
 
 /** A quantile needs this many observations, over at least this long; or the lesser ones where a quiet member has no more. */
@@ -52,29 +59,55 @@ export const startSeries = (): SeriesState => ({ members: new Map() });
 export function readSeries(series: Series, state: SeriesState, scrape: Scrape): Reading<MemberDetail> | undefined {
   const sample = combined(scrape.samples.get(series.metric), series.where);
   if (!sample) return undefined;
-  const member = state.members.get(scrape.member) ?? { history: [], current: undefined };
+  const member = state.members.get(scrape.member) ?? {
+    history: [],
+    current: undefined,
+    unknownSinceMicros: undefined,
+    intervalMicros: Number.POSITIVE_INFINITY,
+  };
   state.members.set(scrape.member, member);
   const before = member.history.at(-1);
   if (before && scrape.atMicros - before.atMicros > GAP_MICROS) {
+    member.unknownSinceMicros ??= before.atMicros;
     member.history = [];
     member.current = undefined;
   }
   const judged = judge(series.as, member.history, scrape.atMicros, sample);
   remember(member, series.as, scrape.atMicros, sample);
-  if (!judged || !before) return undefined;
+  if (!before) return undefined;
+  const lastInterval = member.intervalMicros;
+  member.intervalMicros = scrape.atMicros - before.atMicros;
+  if (!judged) return undefined;
+  const unknownSinceMicros = unknownSince(series, state, member, before.atMicros);
+  member.unknownSinceMicros = undefined;
   member.current = {
     atMicros: scrape.atMicros,
     value: judged.value,
-    intervalMicros: scrape.atMicros - before.atMicros,
+    intervalMicros: Math.min(lastInterval, member.intervalMicros), // a hole is no interval by which to wait for the next scrape
   };
   return {
     atMicros: scrape.atMicros,
     sinceMicros: before.atMicros,
+    ...(unknownSinceMicros !== undefined && { unknownSinceMicros }),
     value: series.per === 'cluster' ? greatestCurrent(state, scrape.atMicros) : judged.value,
     evidence: [{ table: 'metric_points', id: sample.evidenceId }],
     evidenceCount: 1,
     detail: { member: scrape.member, total: sample.value, increase: judged.increase },
   };
+}
+
+/** The last moment before a gap at which a member's value, or that of its cluster by another member, was known. */
+function unknownSince(
+  series: Series,
+  state: SeriesState,
+  member: MemberState,
+  sinceMicros: number,
+): number | undefined {
+  if (member.unknownSinceMicros === undefined) return undefined;
+  const others =
+    series.per === 'cluster' ? [...state.members.values()].map(({ current }) => current?.atMicros ?? 0) : [];
+  const known = Math.max(member.unknownSinceMicros, ...others);
+  return known < sinceMicros ? known : undefined;
 }
 
 /** The sum over the matching label sets. */

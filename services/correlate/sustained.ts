@@ -7,6 +7,8 @@ export interface Reading<Detail = unknown> {
   readonly atMicros: number;
   /** The previous moment at which the value was known: what is read at `atMicros` began after it. */
   readonly sinceMicros: number;
+  /** Where evidence was missing before `sinceMicros`: the last moment at which the value was known. What is read may have begun then. */
+  readonly unknownSinceMicros?: number;
   readonly value: number;
   /** Noise of this very reading (e.g. of a share of few requests), in the value's unit. */
   readonly noise?: number;
@@ -84,6 +86,9 @@ interface Open<Detail> {
 /** Fewer readings than this are no baseline: a median of two says nothing. */
 export const LEAST_VALUES = 3;
 
+/** A run that goes on after a time without evidence is the same run, up to this length: such a time is not quiet. */
+const LONGEST_UNKNOWN = micros('5m');
+
 /**
  * Finds runs that leave their baseline and stay out. The baseline is the median and the scaled MAD of the readings before the onset
  * and is frozen there: a rolling median would absorb the step. A run closes when its readings have been quiet for `quietGap`:
@@ -123,7 +128,7 @@ export function sustainedRuns<Detail>(limits: Limits) {
   }
 
   function isOver(open: Open<Detail>, reading: Reading<Detail>): boolean {
-    const quietUntil = isOut(reading, open.baseline) ? reading.sinceMicros : reading.atMicros;
+    const quietUntil = isOut(reading, open.baseline) ? heldSince(reading) : reading.atMicros;
     return quietUntil - open.lastOut > quietGap;
   }
 
@@ -174,7 +179,7 @@ export function sustainedRuns<Detail>(limits: Limits) {
     const first = open.readings[0]!;
     const last = open.readings.at(-1)!;
     return {
-      startedMicros: open.cut > 0 ? first.sinceMicros : Math.max(first.sinceMicros, state.notBeforeMicros),
+      startedMicros: open.cut > 0 ? first.sinceMicros : Math.max(earliest(first), state.notBeforeMicros),
       startedByMicros: first.atMicros,
       endedMicros: last.atMicros,
       peak: open.readings.reduce((peak, reading) => (reading.value > peak.value ? reading : peak)),
@@ -227,6 +232,13 @@ export function sustainedRuns<Detail>(limits: Limits) {
 /** A Float64Array sorts by value, without a comparison of ours: several times as fast. */
 function sortedValues(before: readonly { readonly value: number }[]): Float64Array {
   return Float64Array.from(before, ({ value }) => value).sort();
+}
+
+const earliest = (reading: Reading): number => reading.unknownSinceMicros ?? reading.sinceMicros;
+
+/** Since when a reading that is out may have been out. */
+function heldSince(reading: Reading): number {
+  return reading.sinceMicros - earliest(reading) <= LONGEST_UNKNOWN ? earliest(reading) : reading.sinceMicros;
 }
 
 function meanOverTime(readings: readonly Reading[]): number {

@@ -20,6 +20,14 @@ export interface TraceItems {
   readonly writes: readonly ByService<EtcdWrite>[];
   /** Calls that both sides saw: what clocks are compared by. */
   readonly hops: readonly TracedHop[];
+  /** Spans whose parent is not in evidence, though they name one. */
+  readonly parentless: readonly ByService<Parentless>[];
+}
+
+/** The parent of a request is its caller's span, in another service; that of any other span is its own service's. */
+export interface Parentless {
+  readonly atMicros: number;
+  readonly parent: 'own' | 'caller';
 }
 
 interface ByService<T> {
@@ -69,6 +77,7 @@ export function readTrace(spans: readonly Span[]): TraceItems {
     failures: failures(nodes),
     writes: writes.map(({ span }) => ({ service: span.service, item: etcdWrite(span) })),
     hops: nodes.flatMap(hop),
+    parentless: nodes.filter(({ span, parent }) => span.parentSpanId !== null && !parent).map(parentless),
   };
 }
 
@@ -270,6 +279,11 @@ function failures(nodes: readonly Node[]): ByService<GoFailure>[] {
       { service, item: { type: 'go_failure' as const, atMicros: endMicros, endMicros, ...error, traceId, evidenceId } },
     ];
   });
+}
+
+function parentless({ span }: Node): ByService<Parentless> {
+  const called = span.kind === 'server' || span.kind === 'consumer';
+  return { service: span.service, item: { atMicros: span.startMicros, parent: called ? 'caller' : 'own' } };
 }
 
 function etcdWrite(span: Span): EtcdWrite {

@@ -137,6 +137,7 @@ export const spansTable: EvidenceTable<SpanRow> = {
     text('exception_type', (r) => r.exceptionType),
     text('exception_message', (r) => r.exceptionMessage),
     { name: 'adjusted_count', type: DOUBLE, value: (s) => s.row.adjustedCount },
+    { name: 'dropped', type: BIGINT, value: (s) => BigInt(s.row.dropped) },
     text('attributes', (r) => r.attributes),
     text('resource', (r) => r.resource),
     text('events', (r) => r.events),

@@ -1,3 +1,5 @@
+import { COVERAGE_TABLES, COVERAGE_VIEWS } from './coverage.js';
+
 /**
  * The store's versions. Each statement runs in a transaction of its own, at start only; a version is recorded after its last statement.
  * Evidence tables have no primary key and no index (see README.md); derived tables are append-only, the current row being the latest.
@@ -34,7 +36,7 @@ const TABLES: readonly string[] = [
   service VARCHAR, scope VARCHAR, instance VARCHAR, name VARCHAR NOT NULL, kind VARCHAR NOT NULL, start_time TIMESTAMP NOT NULL, end_time TIMESTAMP NOT NULL,
   start_unix_nano UBIGINT NOT NULL, end_unix_nano UBIGINT NOT NULL, status VARCHAR NOT NULL, status_message VARCHAR, error_type VARCHAR,
   operation VARCHAR NOT NULL, target VARCHAR, target_key VARCHAR, rpc_status VARCHAR, http_status INTEGER, resend_count INTEGER, exception_type VARCHAR,
-  exception_message VARCHAR, adjusted_count DOUBLE, attributes VARCHAR USING COMPRESSION zstd, resource VARCHAR, events VARCHAR USING COMPRESSION zstd,
+  exception_message VARCHAR, adjusted_count DOUBLE, dropped BIGINT NOT NULL, attributes VARCHAR USING COMPRESSION zstd, resource VARCHAR, events VARCHAR USING COMPRESSION zstd,
   links VARCHAR)`,
 
   `CREATE TABLE IF NOT EXISTS _store.metric_points (${PROVENANCE}, series_hash VARCHAR NOT NULL, time TIMESTAMP NOT NULL, time_unix_nano UBIGINT NOT NULL,
@@ -73,6 +75,9 @@ const TABLES: readonly string[] = [
 
   'CREATE TABLE IF NOT EXISTS _store.exports (service VARCHAR, instance VARCHAR NOT NULL, metric VARCHAR NOT NULL)',
 
+  // What was missing of a subject, as its fold was told last.
+  'CREATE TABLE IF NOT EXISTS _store.known_gaps (run BIGINT NOT NULL, subject VARCHAR NOT NULL, gaps VARCHAR NOT NULL)',
+
   // Up to which commit evidence was correlated, and by what.
   `CREATE TABLE IF NOT EXISTS _store.correlated (run BIGINT NOT NULL, seq BIGINT NOT NULL, rollups VARCHAR NOT NULL, folds VARCHAR NOT NULL)`,
 
@@ -92,6 +97,8 @@ export const COMPUTED: ReadonlySet<string> = new Set([
   'members',
   'go_instances',
   'exports',
+  'known_gaps',
+  'parentless',
   'correlated',
 ]);
 
@@ -105,7 +112,7 @@ const RELATIONS: readonly string[] = [
 
   `CREATE OR REPLACE VIEW spans AS SELECT ${IDENTITY}, trace_id, span_id, parent_span_id, trace_state, service, scope, instance, name, kind, start_time, end_time,
   start_unix_nano, end_unix_nano, try_cast(end_unix_nano::HUGEINT - start_unix_nano::HUGEINT AS BIGINT) AS duration_ns, status, error_type, status_message, operation, target, target_key,
-  rpc_status, http_status, resend_count, exception_type, exception_message, adjusted_count, attributes::JSON AS attributes, resource::JSON AS resource,
+  rpc_status, http_status, resend_count, exception_type, exception_message, adjusted_count, dropped, attributes::JSON AS attributes, resource::JSON AS resource,
   events::JSON AS events, links::JSON AS links FROM _store.spans`,
 
   `CREATE OR REPLACE VIEW metric_points AS SELECT ${IDENTITY}, time, time_unix_nano, start_unix_nano, metric, kind, value, bounds, counts, sum, count,
@@ -182,16 +189,8 @@ const RELATIONS: readonly string[] = [
     ELSE (CASE WHEN i = 1 THEN 0 ELSE bounds[i - 1] END) + (bounds[i] - (CASE WHEN i = 1 THEN 0 ELSE bounds[i - 1] END))
       * (q * list_sum(counts) - coalesce(list_sum(counts[1:i - 1]), 0)) / counts[i] END
     FOR i IN range(1, len(counts) + 1) IF counts[i] > 0 AND list_sum(counts[1:i]) >= q * list_sum(counts)], 'first')`,
-
-  `CREATE OR REPLACE VIEW coverage AS
-  SELECT 'cloudtrail' AS source, concat_ws('/', account_id, region) AS scope, min(event_time) AS from_time, max(event_time) AS to_time, 'collected' AS state,
-    'records present; nothing here says that all were delivered' AS reason FROM _store.cloudtrail_events GROUP BY ALL
-  UNION ALL
-  SELECT 'traces', concat_ws('/', scope, service), min(start_time), max(end_time), 'collected', 'spans present; unsampled spans are not' FROM _store.spans GROUP BY ALL
-  UNION ALL
-  SELECT 'metrics', concat_ws('/', service, instance), min(time), max(time), 'collected', 'scrapes present' FROM _store.metric_points GROUP BY ALL
-  UNION ALL
-  SELECT 'metrics', concat_ws('/', service, instance), time, time, 'not_collected', 'the member did not answer this scrape' FROM _store.missed_scrapes`,
 ];
 
-export const MIGRATIONS: readonly Migration[] = [{ version: 1, statements: [...TABLES, ...RELATIONS] }];
+export const MIGRATIONS: readonly Migration[] = [
+  { version: 1, statements: [...TABLES, ...COVERAGE_TABLES, ...RELATIONS, ...COVERAGE_VIEWS] },
+];

@@ -13,6 +13,7 @@ import type { CloudTrailRow, Fault, MetricRow, MissedScrape, SpanRow } from '../
 import { sha256 } from '../hash.js';
 import { appendRows } from './append.js';
 import { cloudtrailTable, type EvidenceTable, metricPointsTable, type Stored, spansTable } from './columns.js';
+import { presenceOf } from './coverage.js';
 import { type History, reconcile } from './history.js';
 import { ledgerPath } from './ledger.js';
 import { type Line, Lines, withLines } from './lines.js';
@@ -195,6 +196,7 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
     await append(writer, tables.cloudtrail, cloudtrail.rows, seq);
     await append(writer, tables.traces, spans.rows, seq);
     await append(writer, tables.metrics, metrics.rows, seq);
+    for (const statement of presenceOf(seq.number)) await connection.run(statement);
     await appendRows(
       connection,
       'quarantine',

@@ -11,6 +11,7 @@ import { contradicts } from '../../services/correlate/common-cause.js';
 import type { AsOf, Detector, DetectorExample } from '../../services/correlate/detector.js';
 import { detectors } from '../../services/correlate/detectors/index.js';
 import { foldAll, identified } from '../../services/correlate/engine.js';
+import { gapsOf } from '../../services/correlate/gaps.js';
 import { judgePair } from '../../services/correlate/judge.js';
 import type { Finding, FindingDraft, Kind } from '../../shared/finding.js';
 import { KINDS } from '../../shared/finding.js';
@@ -23,10 +24,11 @@ const { keyOfAddress } = clustersOf([]);
 
 const SUBJECTS = { etcd: 'etcd:example', instance: 'instance:example-0', service: 'service:prod/example' } as const;
 
-function asOf({ subject }: Detector, { coveredFromMicros, given }: DetectorExample): AsOf {
+function asOf({ subject }: Detector, { coveredFromMicros, given, gaps = [] }: DetectorExample): AsOf {
   return {
     subject: SUBJECTS[subject],
     coveredFromMicros: coveredFromMicros ?? given[0]!.atMicros,
+    gaps,
     clusterOf: keyOfAddress,
   };
 }
@@ -112,13 +114,20 @@ function completed(kind: Kind, seconds: number, partial: Partial<FindingDraft>):
   };
 }
 
-function surroundingsOf({ writers = [], exports = [], healthyMembers = [], effect }: CauseExample): Surroundings {
+function surroundingsOf({
+  writers = [],
+  exports = [],
+  healthyMembers = [],
+  gaps = [],
+  effect,
+}: CauseExample): Surroundings {
   return {
     writers: () => writers,
     exports: (_, metric) => exports.includes(metric),
     members: () => [...(effect.member ? [effect.member] : []), ...healthyMembers],
     membersWith: () => (effect.member ? [effect.member] : []),
     clockOffset: () => 0,
+    gaps: gapsOf(gaps),
   };
 }
 

@@ -14,6 +14,7 @@ const nothingAround: Surroundings = {
   membersWith: () => [],
   exports: () => false,
   clockOffset: () => 0,
+  gaps: () => [],
 };
 
 const surge = finding('surge', 'etcd.put_surge', 0);

@@ -262,7 +262,7 @@ test('a witness that comes back late does not move its burst onto the one that w
 });
 
 function foundBy(detector: Detector, items: readonly Item[]): Finding[] {
-  const asOf = { subject: 'etcd:a', coveredFromMicros: EXAMPLE_START, clusterOf: () => 'etcd:a' };
+  const asOf = { subject: 'etcd:a', coveredFromMicros: EXAMPLE_START, gaps: [], clusterOf: () => 'etcd:a' };
   return foldAll([detector], items, asOf, sha256);
 }
 
@@ -342,7 +342,12 @@ test('a loop whose passes each link to the pass before is a storm', (t) => {
 });
 
 test('a loop of a service that was watched for a moment only has a short baseline', (t) => {
-  const asOf = { subject: 'service:sync', coveredFromMicros: EXAMPLE_START + 100 * second, clusterOf: () => 'etcd:a' };
+  const asOf = {
+    subject: 'service:sync',
+    coveredFromMicros: EXAMPLE_START + 100 * second,
+    gaps: [],
+    clusterOf: () => 'etcd:a',
+  };
   const [short] = foldAll([retryStorm], attempts(every3), asOf, sha256);
   t.true(short!.shortBaseline);
   const [long] = foldAll([retryStorm], attempts(every3), { ...asOf, coveredFromMicros: EXAMPLE_START }, sha256);

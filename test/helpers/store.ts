@@ -93,6 +93,7 @@ export function span(id: number, second = 0, more: Partial<SpanRow> = {}): SpanR
     exceptionType: null,
     exceptionMessage: null,
     adjustedCount: null,
+    dropped: 0,
     attributes: '{"http.route":"/"}',
     resource: '{}',
     events: '[]',

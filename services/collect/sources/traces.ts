@@ -136,11 +136,17 @@ function row(span: OtlpSpan, emitter: Emitter, context: Context): SpanRow {
       events: span.events,
       scopeName: emitter.scopeName,
     }),
+    dropped: dropped(span),
     attributes: JSON.stringify(span.attributes),
     resource: emitter.resource,
     events: span.events.length === 0 ? '[]' : JSON.stringify(span.events.map(plainEvent)),
     links: span.links.length === 0 ? '[]' : JSON.stringify(span.links.map(plainLink)),
   };
+}
+
+function dropped(span: OtlpSpan): number {
+  const inside = [...span.events, ...span.links].reduce((sum, { droppedAttributes }) => sum + droppedAttributes, 0);
+  return span.droppedAttributes + span.droppedEvents + span.droppedLinks + inside;
 }
 
 /**

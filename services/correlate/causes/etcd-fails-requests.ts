@@ -2,6 +2,7 @@ import type { Duration } from '../../../shared/duration.js';
 import type { Kind } from '../../../shared/finding.js';
 import { answersFrom, type Cause, type CauseExample, figure, notMade, passed, refuted } from '../cause.js';
 import { percent } from '../figures.js';
+import { whatIsMissing } from '../gaps.js';
 import type { EtcdAnswer } from '../item.js';
 
 /** The failed requests whose etcd call got the cause's answer must be at least this share of those that failed. */
@@ -21,7 +22,7 @@ interface Definition {
 export function etcdFailsRequests(definition: Definition): Cause {
   return {
     rule: definition.rule,
-    version: 1,
+    version: 2,
     from: definition.from,
     to: 'http.error_burst',
     within: definition.within,
@@ -29,13 +30,14 @@ export function etcdFailsRequests(definition: Definition): Cause {
     mechanism: definition.mechanism,
     dose: 'none', // what the spans carry says more: how many of the failed requests got the answer
     examples: definition.examples,
-    explain(trouble, burst) {
+    explain(trouble, burst, { gaps }) {
       const errors = figure(burst, 'errors') ?? 0;
       const answers = answersFrom(trouble.subject, burst);
       const told = [...answers.values()].reduce((sum, count) => sum + count, 0);
+      const missing = gaps(burst.subject, burst.startedMicros, burst.endedMicros);
       if (told === 0)
         return notMade(
-          `no failed request of ${burst.subject} shows a failed call to ${trouble.subject}, so what failed them was not seen`,
+          `no failed request of ${burst.subject} shows a failed call to ${trouble.subject}, so what failed them was not seen${missing.length > 0 ? `; ${whatIsMissing(missing)}` : ''}`,
         );
       const matching = definition.answers.reduce((sum, answer) => sum + (answers.get(answer) ?? 0), 0);
       const others = [...answers.keys()].filter((answer) => !definition.answers.includes(answer as EtcdAnswer));

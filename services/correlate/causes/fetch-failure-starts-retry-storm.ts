@@ -1,13 +1,18 @@
+import { micros } from '../../../shared/duration.js';
 import { entityType, shared } from '../../../shared/entity.js';
 import { type Cause, figure, notMade, passed, refuted } from '../cause.js';
 import { digits } from '../figures.js';
+import { whatIsMissing } from '../gaps.js';
 
 /** One failure can leave one loop behind; retries of a build step may add a few. */
 const LOOPS_PER_FAILURE = 2;
 
+/** Downloads that failed unseen this long before those that were seen are of the same trouble. */
+const UNSEEN_BEFORE = '5m';
+
 export const fetchFailureStartsRetryStorm: Cause = {
   rule: 'fetch-failure-starts-retry-storm',
-  version: 2,
+  version: 3,
   from: 'go.module_fetch_failure',
   to: 'retry.storm',
   within: '2m',
@@ -15,10 +20,11 @@ export const fetchFailureStartsRetryStorm: Cause = {
   mechanism:
     'A failed module download is handled by starting a loop that tries again; without back-off or an end, each failure leaves one loop running (README, the storage avalanche).',
   dose: 'none', // each failure leaves a loop that goes on: the passes follow no rate of failures
-  explain(failure, storm) {
+  explain(failure, storm, { gaps }) {
     const failures = figure(failure, 'failures') ?? 0;
     const traces = shared('trace', failure.keys, storm.keys) ?? [];
     const linked = figure(storm, 'linked') ?? 0;
+    const missing = gaps(failure.subject, failure.startedMicros - micros(UNSEEN_BEFORE), storm.startedByMicros);
     // A pass that is the root of its trace and links to nothing holds the failed download: what failed did not start it.
     if (traces.length > 0 && (linked > 0 || storm.measured['form'] !== 'roots')) {
       if (storm.endedMicros < failure.startedMicros)
@@ -30,6 +36,7 @@ export const fetchFailureStartsRetryStorm: Cause = {
     }
     if (linked > 0 && failure.keys.some((key) => entityType(key) === 'trace')) {
       const says = `${linked} passes link to other spans than the ${failures} failed downloads`;
+      if (missing.length > 0) return notMade(`${says}; ${whatIsMissing(missing)}, so others may have failed unseen`);
       return storm.measured['sampling'] === 'whole' ? refuted(says) : notMade(`${says}, as far as sampling kept them`);
     }
     const interval = figure(storm, 'interval_s');
@@ -37,10 +44,12 @@ export const fetchFailureStartsRetryStorm: Cause = {
     if (interval === undefined)
       return notMade(`the passes neither link to the failures nor keep an interval, so the number of loops is unknown`);
     const loops = rate * interval;
-    if (loops > LOOPS_PER_FAILURE * failures + 1)
-      return refuted(
-        `${digits(rate)} passes/s at ${digits(interval)} s each are about ${digits(loops)} loops, more than ${failures} failures leave behind`,
-      );
+    if (loops > LOOPS_PER_FAILURE * failures + 1) {
+      const says = `${digits(rate)} passes/s at ${digits(interval)} s each are about ${digits(loops)} loops, more than ${failures} failures leave behind`;
+      return missing.length > 0
+        ? notMade(`${says}; ${whatIsMissing(missing)}, so others may have failed unseen`)
+        : refuted(says);
+    }
     return passed(
       `${failures} failures and about ${digits(loops)} loops (${digits(rate)} passes/s, one every ${digits(interval)} s)`,
     );

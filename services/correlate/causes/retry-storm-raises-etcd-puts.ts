@@ -1,9 +1,13 @@
 import { shared } from '../../../shared/entity.js';
 import { type Cause, figure, notMade, passed, refuted, type Writer } from '../cause.js';
 import { digits } from '../figures.js';
+import { silentMicros, whatIsMissing } from '../gaps.js';
 
 /** The writes under the attempts must bear at least this share of the extra puts; a pass may write keys that its spans do not show. */
 const LEAST_SHARE = 0.5;
+
+/** Spans that are missing for less of the surge cannot hide who wrote it. */
+const LEAST_UNSEEN = 0.1;
 
 export const retryStormRaisesEtcdPuts: Cause = {
   rule: 'retry-storm-raises-etcd-puts',
@@ -15,7 +19,7 @@ export const retryStormRaisesEtcdPuts: Cause = {
   mechanism:
     'Each pass of the loop writes its config key again, so the put rate follows the passes (etcd counts every accepted put in etcd_mvcc_put_total).',
   dose: 'proportional',
-  explain(storm, surge, { writers }) {
+  explain(storm, surge, { writers, gaps }) {
     const extra = figure(surge, 'extra_puts_per_s') ?? 0;
     const writes = figure(storm, 'writes_per_s') ?? 0;
     const sampling = storm.measured['sampling'];
@@ -40,6 +44,10 @@ export const retryStormRaisesEtcdPuts: Cause = {
       );
     if (sampling === 'unknown')
       return notMade(`${numbers}; the spans do not say how they were sampled, so a low count proves nothing`);
+    const missing = gaps(service, surge.startedMicros, surge.endedMicros);
+    const unseen = silentMicros(missing, surge.startedMicros, surge.endedMicros);
+    if (unseen > LEAST_UNSEEN * (surge.endedMicros - surge.startedMicros))
+      return notMade(`${numbers}; ${whatIsMissing(missing)}, so a low count proves nothing`);
     return refuted(`${numbers}: they cannot bear the surge`);
   },
   examples: [

@@ -5,6 +5,7 @@ import { describeBaseline } from '../etcd-sustained.js';
 import { keep } from '../evidence-of.js';
 import { requests } from '../examples.js';
 import { percent, round } from '../figures.js';
+import type { Gap } from '../gaps.js';
 import type { Requests } from '../item.js';
 import { type Reading, type Run, type SustainedState, sustainedRuns } from '../sustained.js';
 
@@ -25,6 +26,7 @@ interface Detail {
 
 interface State {
   recent: Requests[];
+  last: Requests | undefined;
   readonly fold: SustainedState<Detail>;
 }
 
@@ -43,14 +45,14 @@ const runs = sustainedRuns<Detail>({
  */
 export const httpErrorBurst = detector<State>({
   kind: 'http.error_burst',
-  version: 1,
+  version: 2,
   meaning: "the share of a service's requests that failed leaves its baseline and stays out",
   subject: 'service',
   inputs: [{ of: 'requests' }],
-  start: () => ({ recent: [], fold: runs.start() }),
+  start: () => ({ recent: [], last: undefined, fold: runs.start() }),
   step(state, item, asOf) {
     if (item.type !== 'requests') return [];
-    const reading = readShare(state, item);
+    const reading = readShare(state, item, asOf);
     return reading ? runs.step(state.fold, reading).flatMap((run) => draft(run, asOf)) : [];
   },
   end: (state, asOf) => runs.end(state.fold).flatMap((run) => draft(run, asOf)),
@@ -65,7 +67,9 @@ export const httpErrorBurst = detector<State>({
   ],
 });
 
-function readShare(state: State, cell: Requests): Reading<Detail> | undefined {
+function readShare(state: State, cell: Requests, asOf: AsOf): Reading<Detail> | undefined {
+  const silence = silenceBefore(cell, state.last, asOf);
+  state.last = cell;
   state.recent = [
     ...state.recent.filter((before) => cell.atMicros - before.sinceMicros <= LONGEST_WINDOW_MICROS),
     cell,
@@ -80,12 +84,18 @@ function readShare(state: State, cell: Requests): Reading<Detail> | undefined {
   return {
     atMicros: cell.atMicros,
     sinceMicros: cell.sinceMicros,
+    ...(silence && { unknownSinceMicros: silence.fromMicros }),
     value: shareOf(window),
     noise: Math.sqrt((NORMAL_SHARE * (1 - NORMAL_SHARE)) / count),
     evidence: cell.errorIds.map((id) => ({ table: 'spans', id })),
     evidenceCount: cell.errors,
     detail: { cell },
   };
+}
+
+/** A service that sends no spans is not a service without errors. */
+function silenceBefore(cell: Requests, last: Requests | undefined, asOf: AsOf): Gap | undefined {
+  return asOf.gaps.find((gap) => last && gap.fromMicros >= last.sinceMicros && gap.toMicros <= cell.atMicros);
 }
 
 function shareOf(cells: readonly Requests[]): number {
@@ -111,6 +121,7 @@ function draft(run: Run<Detail>, asOf: AsOf): FindingDraft[] {
       subject: asOf.subject,
       member: null,
       startedMicros,
+      unseenMicros: run.readings[0]?.unknownSinceMicros === undefined ? 0 : startedMicros - run.startedMicros,
       startedByMicros: startedMicros,
       endedMicros,
       cut: run.cut,

@@ -5,8 +5,9 @@ import { type AsOf, detector } from '../detector.js';
 import { seriesOf } from '../dose.js';
 import { describeBaseline } from '../etcd-sustained.js';
 import { keep } from '../evidence-of.js';
-import { attempts, EXAMPLE_START } from '../examples.js';
+import { attempts, EXAMPLE_START, silence } from '../examples.js';
 import { digits, round } from '../figures.js';
+import { type Gap, silentMicros } from '../gaps.js';
 import type { Attempt } from '../item.js';
 import { commonPeriod } from '../period.js';
 import { type Reading, type Run, type SustainedState, sustainedRuns, type Value } from '../sustained.js';
@@ -33,6 +34,8 @@ interface Loop {
   /** The cell that is being filled. */
   cellStart: number;
   filling: Attempt[];
+  /** The end of the last cell of which something is known. */
+  knownMicros: number;
 }
 
 const runs = sustainedRuns<Detail>({
@@ -53,7 +56,7 @@ const runs = sustainedRuns<Detail>({
  */
 export const retryStorm = detector<Map<string, Loop>>({
   kind: 'retry.storm',
-  version: 2,
+  version: 3,
   meaning: 'a loop starts one operation on one key again and again, faster than before and without backing off',
   subject: 'service',
   inputs: [{ of: 'attempts' }],
@@ -63,13 +66,13 @@ export const retryStorm = detector<Map<string, Loop>>({
     const name = `${item.operation}\n${item.key ?? ''}`;
     const loop = loops.get(name) ?? begin(item, asOf);
     loops.set(name, loop);
-    const closed = advance(loop, cellOf(item.atMicros));
+    const closed = advance(loop, cellOf(item.atMicros), asOf);
     loop.filling.push(item);
     return closed.flatMap((run) => draft(run, asOf));
   },
   end: (loops, asOf) =>
     [...loops.values()].flatMap((loop) =>
-      [...advance(loop, loop.cellStart + CELL_MICROS), ...runs.end(loop.fold)].flatMap((run) => draft(run, asOf)),
+      [...advance(loop, loop.cellStart + CELL_MICROS, asOf), ...runs.end(loop.fold)].flatMap((run) => draft(run, asOf)),
     ),
   examples: [
     {
@@ -129,6 +132,13 @@ export const retryStorm = detector<Map<string, Loop>>({
       coveredFromMicros: EXAMPLE_START,
       fires: false,
     },
+    {
+      title: 'the same loop after ten minutes whose spans are missing',
+      given: attempts(every(5, 2, 200).filter((second) => second < 200 || second > 800)),
+      coveredFromMicros: EXAMPLE_START,
+      gaps: [silence(197, 802)],
+      fires: false,
+    },
   ],
 });
 
@@ -148,28 +158,34 @@ const cellOf = (micros: number): number => Math.floor(micros / CELL_MICROS) * CE
 function begin(first: Attempt, asOf: AsOf): Loop {
   const cell = cellOf(first.atMicros);
   const from = Math.max(cellOf(asOf.coveredFromMicros), cell - LOOK_BACK_CELLS * CELL_MICROS);
-  const loop: Loop = { fold: runs.start(), cellStart: from, filling: [] };
-  advance(loop, cell);
+  const loop: Loop = { fold: runs.start(), cellStart: from, filling: [], knownMicros: from };
+  advance(loop, cell, asOf);
   return loop;
 }
 
-/** Closes the cell being filled and the empty ones up to `cell`. */
-function advance(loop: Loop, cell: number): Run<Detail>[] {
+/** Closes the cell being filled and the empty ones up to `cell`. An empty cell of a time whose spans are missing says nothing. */
+function advance(loop: Loop, cell: number, { gaps }: AsOf): Run<Detail>[] {
   const closed: Run<Detail>[] = [];
   while (loop.cellStart < cell) {
-    const noise = spreadOf(loop.fold.before, loop.filling);
-    closed.push(...runs.step(loop.fold, readingOf(loop.cellStart, loop.filling, noise)));
+    if (loop.filling.length > 0 || silentMicros(gaps, loop.cellStart, loop.cellStart + CELL_MICROS) === 0) {
+      const noise = spreadOf(loop.fold.before, loop.filling);
+      closed.push(...runs.step(loop.fold, readingOf(loop, noise)));
+      loop.knownMicros = loop.cellStart + CELL_MICROS;
+    }
     loop.filling = [];
     loop.cellStart += CELL_MICROS;
-    if (cell - loop.cellStart > LOOK_BACK_CELLS * CELL_MICROS) loop.cellStart = cell - LOOK_BACK_CELLS * CELL_MICROS;
+    if (cell - loop.cellStart <= LOOK_BACK_CELLS * CELL_MICROS) continue;
+    loop.cellStart = cell - LOOK_BACK_CELLS * CELL_MICROS;
+    loop.knownMicros = loop.cellStart;
   }
   return closed;
 }
 
-function readingOf(cellStart: number, filling: readonly Attempt[], noise: number): Reading<Detail> {
+function readingOf({ cellStart, filling, knownMicros }: Loop, noise: number): Reading<Detail> {
   return {
     atMicros: cellStart + CELL_MICROS,
     sinceMicros: cellStart,
+    ...(knownMicros < cellStart && { unknownSinceMicros: knownMicros }),
     value: scaled(filling) / (CELL_MICROS / 1e6),
     noise,
     evidence: filling.map(({ evidenceId }) => ({ table: 'spans', id: evidenceId })),
@@ -197,7 +213,7 @@ function draft(run: Run<Detail>, asOf: AsOf): FindingDraft[] {
   if (passes.length < LEAST_SPANS || scaled(passes) < LEAST_ATTEMPTS || !repeats(passes) || backsOff(passes)) return [];
   const first = passes[0]!;
   const last = passes.at(-1)!;
-  const seconds = Math.max(1, (last.atMicros - first.atMicros) / 1e6);
+  const seconds = secondsWatched(passes, asOf.gaps);
   const rate = scaled(passes) / seconds;
   const interval = intervalOf(passes);
   if (!saysWhat(passes) && interval === undefined) return [];
@@ -213,7 +229,7 @@ function draft(run: Run<Detail>, asOf: AsOf): FindingDraft[] {
       subject: asOf.subject,
       member: first.key ? `'${first.operation}' on ${first.key}` : first.operation, // two loops of one service may begin together
       startedMicros: first.atMicros,
-      unseenMicros: unseenBefore(passes),
+      unseenMicros: Math.max(unseenBefore(passes), silentBefore(run)),
       startedByMicros: first.atMicros,
       endedMicros: last.endMicros,
       cut: run.cut,
@@ -227,8 +243,8 @@ function draft(run: Run<Detail>, asOf: AsOf): FindingDraft[] {
         attempts_per_s: round(rate),
         loops,
         interval_s: interval === undefined ? null : round(interval),
-        writes_per_s: round(ratePerSecond(passes, ({ writes }) => writes)),
-        refused_writes_per_s: round(ratePerSecond(passes, ({ failedWrites }) => failedWrites)),
+        writes_per_s: round(ratePerSecond(passes, ({ writes }) => writes, asOf.gaps)),
+        refused_writes_per_s: round(ratePerSecond(passes, ({ failedWrites }) => failedWrites, asOf.gaps)),
         failed_share: round(passes.filter(({ failed }) => failed).length / passes.length),
         operation: first.operation,
         key: first.key,
@@ -273,12 +289,23 @@ function written(run: Run<Detail>): readonly Value[] {
   });
 }
 
+/** How long the first passes may have gone on in a time whose spans are missing. */
+function silentBefore({ readings: [first] }: Run<Detail>): number {
+  return first?.unknownSinceMicros === undefined ? 0 : first.sinceMicros - first.unknownSinceMicros;
+}
+
 /** Per second of the time in which there were any; scaled by sampling. */
-function ratePerSecond(passes: readonly Attempt[], of: (pass: Attempt) => number): number {
+function ratePerSecond(passes: readonly Attempt[], of: (pass: Attempt) => number, gaps: readonly Gap[]): number {
   const some = passes.filter((pass) => of(pass) > 0);
   if (some.length === 0) return 0;
-  const seconds = Math.max(1, (some.at(-1)!.atMicros - some[0]!.atMicros) / 1e6);
+  const seconds = secondsWatched(some, gaps);
   return some.reduce((sum, pass) => sum + of(pass) * (pass.scale ?? 1), 0) / seconds;
+}
+
+/** From the first pass to the last, but for the times whose spans are missing. */
+function secondsWatched(passes: readonly Attempt[], gaps: readonly Gap[]): number {
+  const [from, to] = [passes[0]!.atMicros, passes.at(-1)!.atMicros];
+  return Math.max(1, (to - from - silentMicros(gaps, from, to)) / 1e6);
 }
 
 function samplingOf(passes: readonly Attempt[]): 'whole' | 'scaled' | 'unknown' {
