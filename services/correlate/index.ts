@@ -69,6 +69,18 @@ export async function correlate(
   return { ...judged, recorded };
 }
 
+/** Made anew from evidence where rollups are of another make. */
+const COMPUTED_HERE = [
+  'rollups',
+  'folded',
+  'fold_states',
+  'members',
+  'go_instances',
+  'exports',
+  'known_gaps',
+  'parentless',
+];
+
 /** Up to which commit everything was correlated, and by what. */
 interface Cursor {
   readonly run: bigint;
@@ -79,9 +91,7 @@ interface Cursor {
 
 async function advance(connection: DuckDBConnection, newest: bigint, by: string): Promise<Judged> {
   const last = await lastCursor(connection);
-  if (last.rollups !== ROLLUPS)
-    for (const table of ['rollups', 'folded', 'members', 'go_instances', 'exports', 'known_gaps', 'parentless'])
-      await connection.run(`DELETE FROM _store.${table}`);
+  if (last.rollups !== ROLLUPS) for (const table of COMPUTED_HERE) await connection.run(`DELETE FROM _store.${table}`);
   const from = last.rollups === ROLLUPS ? last.seq : 0n;
   const factsChanged = await noteMetrics(connection, from);
   const members = await loadMembers(connection);

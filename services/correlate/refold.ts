@@ -38,8 +38,9 @@ export interface Refolded {
 /** What is open where the evidence ends comes after every segment. */
 const TAIL = 9_000_000_000_000_000;
 
+/** What was written of a segment: the hash of the state after it, where a later one has begun, and what was found in it. */
 interface Folded {
-  readonly state: Uint8Array | null;
+  readonly stateHash: string | null;
   readonly findings: string;
 }
 
@@ -54,22 +55,25 @@ export async function refold(
   run: bigint,
 ): Promise<Refolded> {
   const { detectors, around } = subject;
-  const border = await borderBefore(connection, subject.name, segmentOf(dirty.fromMicros));
-  const known = await foldedFrom(connection, subject.name, border.next);
+  const { known, border } = await takeUp(connection, subject.name, segmentOf(dirty.fromMicros));
   const rows: DuckDBValue[][] = [];
+  const written: DuckDBValue[][] = [];
   const before: Finding[] = [];
   const after: Finding[] = [];
-  const leave = (segment: number, state: Uint8Array | null, findings: readonly Finding[]) => {
+  const leave = (segment: number, state: Uint8Array | null, findings: readonly Finding[]): string | null => {
     const old = known.get(segment);
     known.delete(segment);
     before.push(...(old ? (JSON.parse(old.findings) as Finding[]) : []));
     after.push(...findings);
     const text = JSON.stringify(findings);
-    if (old && old.findings === text && sameBytes(old.state, state)) return;
-    rows.push([subject.name, BigInt(segment), run, state && blobValue(state), text]);
+    const hash = state && sha256(state);
+    if (old?.findings !== text || old.stateHash !== hash) rows.push([subject.name, BigInt(segment), run, hash, text]);
+    if (state && old?.stateHash !== hash) {
+      written.push([subject.name, BigInt(segment), hash, blobValue(state)]);
+      hold(hash!, state);
+    }
+    return old?.stateHash ?? null;
   };
-  const settled = (segment: number, state: Uint8Array) =>
-    segment >= segmentOf(dirty.toMicros) && sameBytes(known.get(segment)?.state ?? null, state);
 
   const fold: Fold = border.state ? (deserialize(border.state) as Fold) : startFold(detectors);
   let segment: number | undefined;
@@ -79,8 +83,8 @@ export async function refold(
     if (segmentOf(bucket) !== segment) {
       if (segment !== undefined) {
         const state = serialize(fold);
-        agreed = settled(segment, state);
-        leave(segment, state, findings);
+        const stood = leave(segment, state, findings);
+        agreed = segment >= segmentOf(dirty.toMicros) && stood === sha256(state);
         if (agreed) break;
       }
       segment = segmentOf(bucket);
@@ -97,6 +101,7 @@ export async function refold(
   const reached = agreed ? segment! : Number.POSITIVE_INFINITY;
   for (const emptied of [...known.keys()].filter((one) => one < reached)) leave(emptied, null, []);
   await appendRows(connection, 'folded', rows);
+  await appendRows(connection, 'fold_states', written);
   return { before, after };
 }
 
@@ -122,20 +127,44 @@ export async function forget(connection: DuckDBConnection, name: string, run: bi
   return [...known.values()].flatMap(({ findings }) => JSON.parse(findings) as Finding[]);
 }
 
-/** The last written state before a segment, and where to go on from it. */
-async function borderBefore(
-  connection: DuckDBConnection,
-  name: string,
-  segment: number,
-): Promise<{ state: Uint8Array | undefined; next: number }> {
-  if (!Number.isFinite(segment)) return { state: undefined, next: Number.NEGATIVE_INFINITY };
+/** Borders are looked for so far back first: where a subject was silent for longer, in all that was written. */
+const LOOK_BACK_MICROS = 6 * 3_600_000_000;
+
+/** The last written state before a segment, where to go on from it, and what was written from there on. */
+async function takeUp(connection: DuckDBConnection, name: string, segment: number) {
+  const looks = Number.isFinite(segment) ? [segment - LOOK_BACK_MICROS, Number.NEGATIVE_INFINITY] : [];
+  for (const from of looks) {
+    const known = await foldedFrom(connection, name, from);
+    const [at, before] = [...known].findLast(([one, { stateHash }]) => one < segment && stateHash !== null) ?? [];
+    if (at === undefined) continue;
+    for (const earlier of known.keys()) if (earlier <= at) known.delete(earlier);
+    return {
+      known,
+      border: { state: await stateOf(connection, name, at, before!.stateHash!), next: at + SEGMENT_MICROS },
+    };
+  }
+  const known = await foldedFrom(connection, name, Number.NEGATIVE_INFINITY);
+  return { known, border: { state: undefined, next: Number.NEGATIVE_INFINITY } };
+}
+
+/** The states last written or read, by their hashes: whose they are makes no difference. */
+const states = new Map<string, Uint8Array>();
+const STATES_HELD = 256;
+
+function hold(hash: string, state: Uint8Array): void {
+  if (states.size >= STATES_HELD) states.delete(states.keys().next().value!);
+  states.set(hash, state);
+}
+
+async function stateOf(connection: DuckDBConnection, name: string, segment: number, hash: string): Promise<Uint8Array> {
+  const held = states.get(hash);
+  if (held) return held;
   const found = await connection.runAndReadAll(
-    `SELECT segment::DOUBLE, state FROM (SELECT segment, state FROM _store.folded WHERE subject = ${literal(name)} AND segment < ${segment}
-       QUALIFY row_number() OVER (PARTITION BY segment ORDER BY run DESC) = 1) WHERE state IS NOT NULL ORDER BY segment DESC LIMIT 1`,
+    `SELECT state FROM _store.fold_states WHERE segment = ${segment} AND subject = ${literal(name)} AND hash = '${hash}' LIMIT 1`,
   );
-  const row = found.getRows()[0];
-  if (!row) return { state: undefined, next: Number.NEGATIVE_INFINITY };
-  return { state: (row[1] as DuckDBBlobValue).bytes, next: (row[0] as number) + SEGMENT_MICROS };
+  const { bytes } = found.getRows()[0]![0] as DuckDBBlobValue;
+  hold(hash, bytes);
+  return bytes;
 }
 
 async function foldedFrom(
@@ -144,24 +173,20 @@ async function foldedFrom(
   fromMicros: number,
 ): Promise<Map<number, Folded>> {
   const rows = await connection.runAndReadAll(
-    `SELECT segment::DOUBLE, state, findings FROM _store.folded WHERE subject = ${literal(name)} ${Number.isFinite(fromMicros) ? `AND segment >= ${fromMicros}` : ''}
+    `SELECT segment::DOUBLE, state_hash, findings FROM _store.folded WHERE subject = ${literal(name)} ${Number.isFinite(fromMicros) ? `AND segment >= ${fromMicros}` : ''}
      QUALIFY row_number() OVER (PARTITION BY segment ORDER BY run DESC) = 1 ORDER BY segment`,
   );
   return new Map(
     rows
       .getRows()
-      .map(([segment, state, findings]) => [
+      .map(([segment, stateHash, findings]) => [
         segment as number,
-        { state: state === null ? null : (state as DuckDBBlobValue).bytes, findings: findings as string },
+        { stateHash: stateHash as string | null, findings: findings as string },
       ]),
   );
 }
 
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
-
-function sameBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
-  return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
-}
 
 interface Items {
   readonly bucket: number;

@@ -67,7 +67,9 @@ const TABLES: readonly string[] = [
   // together count (from the last whole one on), of one segment the latest. Times are microseconds.
   `CREATE TABLE IF NOT EXISTS _store.rollups (scope VARCHAR NOT NULL, bucket BIGINT NOT NULL, run BIGINT NOT NULL, whole BOOLEAN NOT NULL, payload BLOB NOT NULL)`,
 
-  `CREATE TABLE IF NOT EXISTS _store.folded (subject VARCHAR NOT NULL, segment BIGINT NOT NULL, run BIGINT NOT NULL, state BLOB, findings VARCHAR NOT NULL)`,
+  `CREATE TABLE IF NOT EXISTS _store.folded (subject VARCHAR NOT NULL, segment BIGINT NOT NULL, run BIGINT NOT NULL, state_hash VARCHAR, findings VARCHAR NOT NULL)`,
+
+  `CREATE TABLE IF NOT EXISTS _store.fold_states (subject VARCHAR NOT NULL, segment BIGINT NOT NULL, hash VARCHAR NOT NULL, state BLOB NOT NULL)`,
 
   'CREATE TABLE IF NOT EXISTS _store.members (service VARCHAR, instance VARCHAR NOT NULL, peer VARCHAR)',
 
@@ -94,6 +96,7 @@ export const COMPUTED: ReadonlySet<string> = new Set([
   'watermarks',
   'rollups',
   'folded',
+  'fold_states',
   'members',
   'go_instances',
   'exports',

@@ -80,7 +80,7 @@ async function fill(connection: DuckDBConnection, rows: number): Promise<void> {
     'service-' || (source_pos // 2 % ${SERVICES}) AS service, 'prod' AS scope, 'PUT /v1/config' AS name, CASE WHEN source_pos % 2 = 0 THEN 'server' ELSE 'client' END AS kind,
     make_timestamp(us) AS start_time, make_timestamp(us + 4000) AS end_time, (us * 1000)::UBIGINT AS start_unix_nano, ((us + 4000) * 1000)::UBIGINT AS end_unix_nano,
     'unset' AS status, CASE WHEN source_pos % 2 = 0 THEN 'PUT /v1/config' ELSE 'etcdserverpb.KV/Put' END AS operation, 'config-store-0:2379' AS target,
-    CASE WHEN source_pos % 2 = 0 THEN 200 END AS http_status, CASE WHEN source_pos % 2 = 1 THEN 'OK' END AS rpc_status, '{}' AS attributes, '{}' AS resource,
+    CASE WHEN source_pos % 2 = 0 THEN 200 END AS http_status, CASE WHEN source_pos % 2 = 1 THEN 'OK' END AS rpc_status, '{}' AS attributes, '{}' AS resource, 0 AS dropped,
     '[]' AS events, '[]' AS links FROM (${provenance('spans', spans)})`);
   await connection.run(`INSERT INTO _store.metric_points BY NAME SELECT * EXCLUDE (us), md5('series' || source_pos % 300) AS series_hash,
     make_timestamp(us - us % ${SCRAPE_SECONDS * 1_000_000}) AS time, ((us - us % ${SCRAPE_SECONDS * 1_000_000}) * 1000)::UBIGINT AS time_unix_nano,
