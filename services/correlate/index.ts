@@ -4,6 +4,7 @@ import { entityKey } from '../../shared/entity.js';
 import type { Finding } from '../../shared/finding.js';
 import { groupBy } from '../../shared/group.js';
 import { sha256 } from '../../shared/hash.js';
+import { KEPT_BY_CORRELATE } from '../../shared/store/migrations.js';
 import type { Store } from '../../shared/store/store.js';
 import { causes } from './causes/index.js';
 import { buildChains } from './chains.js';
@@ -69,18 +70,6 @@ export async function correlate(
   return { ...judged, recorded };
 }
 
-/** Made anew from evidence where rollups are of another make. */
-const COMPUTED_HERE = [
-  'rollups',
-  'folded',
-  'fold_states',
-  'members',
-  'go_instances',
-  'exports',
-  'known_gaps',
-  'parentless',
-];
-
 /** Up to which commit everything was correlated, and by what. */
 interface Cursor {
   readonly run: bigint;
@@ -91,7 +80,8 @@ interface Cursor {
 
 async function advance(connection: DuckDBConnection, newest: bigint, by: string): Promise<Judged> {
   const last = await lastCursor(connection);
-  if (last.rollups !== ROLLUPS) for (const table of COMPUTED_HERE) await connection.run(`DELETE FROM _store.${table}`);
+  if (last.rollups !== ROLLUPS)
+    for (const table of KEPT_BY_CORRELATE) await connection.run(`DELETE FROM _store.${table}`);
   const from = last.rollups === ROLLUPS ? last.seq : 0n;
   const factsChanged = await noteMetrics(connection, from);
   const members = await loadMembers(connection);

@@ -254,17 +254,11 @@ export interface MemberPart {
   readonly rows: SampleRow[];
 }
 
-export interface SampleRow {
+export interface SampleRow extends Omit<Sample, 'labels'> {
   readonly atMicros: number;
   readonly metric: string;
   /** JSON text, keys sorted. */
   readonly attributes: string;
-  readonly value: number;
-  readonly bounds: readonly number[] | null;
-  readonly counts: readonly number[] | null;
-  readonly sum: number | null;
-  readonly count: number | null;
-  readonly evidenceId: string;
 }
 
 export const memberPart = (): MemberPart => ({ rows: [] });

@@ -86,14 +86,8 @@ const TABLES: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS _store.watermarks (source VARCHAR NOT NULL, scope VARCHAR NOT NULL, greatest TIMESTAMP, commit_seq BIGINT NOT NULL)`,
 ];
 
-/** Tables that follow from the others, or from the ledger: a rebuild computes them anew and copies all the rest. */
-export const COMPUTED: ReadonlySet<string> = new Set([
-  'findings',
-  'finding_evidence',
-  'chain_revisions',
-  'judged_chains',
-  'chain_links',
-  'watermarks',
+/** What correlate keeps of evidence that it has read: emptied, it is made anew. */
+export const KEPT_BY_CORRELATE: readonly string[] = [
   'rollups',
   'folded',
   'fold_states',
@@ -102,7 +96,18 @@ export const COMPUTED: ReadonlySet<string> = new Set([
   'exports',
   'known_gaps',
   'parentless',
+];
+
+/** Tables that follow from the others, or from the ledger: a rebuild computes them anew and copies all the rest. */
+export const COMPUTED: ReadonlySet<string> = new Set([
+  'findings',
+  'finding_evidence',
+  'chain_revisions',
+  'judged_chains',
+  'chain_links',
+  'watermarks',
   'correlated',
+  ...KEPT_BY_CORRELATE,
 ]);
 
 /** What every evidence relation shows first. The id is the hash's first 128 bits: stored once, shown twice. */
