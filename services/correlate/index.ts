@@ -18,7 +18,7 @@ import { loadGoInstances, loadMembers, noteMetrics, surroundingsOf } from './loa
 import { loadGaps, noteGaps } from './load-gaps.js';
 import { type Change, type Recorded, record } from './record.js';
 import { forget, type Refolded, refold, type Subject, standingFindings } from './refold.js';
-import { type Dirty, refresh } from './refresh.js';
+import { type Connections, type Dirty, refresh } from './refresh.js';
 import { BUCKET_MICROS, CLOCK_MICROS, scopes, WRITERS_LOOK_BACK_MICROS } from './rollup.js';
 
 /** What a correlation judged: everything that the commits since the last one can have changed, and what came of it. */
@@ -57,17 +57,22 @@ export interface CorrelateOptions {
  * whatever the order, number and size of the commits; only history depends on those. Cost follows what the commits since the last correlation touched.
  */
 export async function correlate(
-  store: Pick<Store, 'connection' | 'ledger'>,
+  store: Pick<Store, 'instance' | 'connection' | 'ledger'>,
   { endOfInput, ruleset: by = ruleset }: CorrelateOptions,
 ): Promise<Correlated> {
   const newest = await newestCommit(store.connection);
+  const reader = await store.instance.connect();
   let judged = nothingNew;
   const advanced = async () => {
-    judged = await advance(store.connection, newest, by);
+    judged = await advance({ reader, writer: store.connection }, newest, by);
     return judged;
   };
-  const recorded = await record(store, advanced, by, { endOfInput, commitSeq: newest });
-  return { ...judged, recorded };
+  try {
+    const recorded = await record(store, advanced, by, { endOfInput, commitSeq: newest });
+    return { ...judged, recorded };
+  } finally {
+    reader.closeSync();
+  }
 }
 
 /** Up to which commit everything was correlated, and by what. */
@@ -78,7 +83,8 @@ interface Cursor {
   readonly folds: string;
 }
 
-async function advance(connection: DuckDBConnection, newest: bigint, by: string): Promise<Judged> {
+async function advance(connections: Connections, newest: bigint, by: string): Promise<Judged> {
+  const { writer: connection } = connections;
   const last = await lastCursor(connection);
   if (last.rollups !== ROLLUPS)
     for (const table of KEPT_BY_CORRELATE) await connection.run(`DELETE FROM _store.${table}`);
@@ -90,7 +96,7 @@ async function advance(connection: DuckDBConnection, newest: bigint, by: string)
   const everything = folds !== last.folds;
   if (newest === from && !everything) return nothingNew;
   const run = last.run + 1n;
-  const dirty = await refresh(connection, from, run, inputs);
+  const dirty = await refresh(connections, from, run, inputs);
   const missing = await loadGaps(connection, clustersOf(members));
   const gaps = gapsOf(missing);
   const gapsChanged = await noteGaps(connection, missing, run);

@@ -1,9 +1,12 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { groupBy } from '../../shared/group.js';
 import type { Span } from './item.js';
 import { serviceKey } from './rollup.js';
 
 /** A trace that was silent for longer goes on as a piece of its own: what is read again for a late span stays bounded. */
 const QUIET_MICROS = 3_600_000_000;
+
+const HOUR_MICROS = 3_600_000_000;
 
 /** A piece of more spans than this is read in its first so many: a runaway trace must not stop the rest. */
 const SPANS_READ_A_PIECE = 200_000;
@@ -13,38 +16,98 @@ export interface StoredSpan extends Span {
   readonly commitSeq: bigint;
 }
 
-/** Which traces to read: a temporary table `touched (trace_id, lo, hi)` (microseconds), and whether a span is one that is meant. */
-export interface Touched {
-  readonly all: boolean;
-  readonly isTouched: (span: StoredSpan) => boolean;
-}
+/**
+ * Which pieces are meant: all of them, or those with a span of which this is true. The traces of these are in a temporary table
+ * `touched (trace_id, lo, hi)`, with the times between which to look for them (microseconds).
+ */
+export type Wanted = 'all' | ((span: StoredSpan) => boolean);
 
 /**
- * The pieces of traces that hold a touched span, whole, each in the order of start time. Traces are looked for in literal windows of time around
- * what was touched; a piece that may go on beyond its window is read again in a wider one.
+ * The wanted pieces of traces, each whole, once, and in the order of start time. They are looked for in literal windows of time; a piece that may go
+ * on beyond its window is read again in a wider one.
  */
-export async function* tracePieces(connection: DuckDBConnection, touched: Touched): AsyncGenerator<StoredSpan[]> {
-  if (touched.all) {
-    for await (const piece of pieces(connection, '')) if (piece.some(touched.isTouched)) yield piece;
-    return;
+export async function* tracePieces(connection: DuckDBConnection, wanted: Wanted): AsyncGenerator<StoredSpan[]> {
+  const cut: Cut[] = [];
+  if (wanted === 'all') yield* slicedPieces(connection, cut);
+  else yield* touchedPieces(connection, (piece) => piece.some(wanted), cut);
+  while (cut.length > 0) {
+    const again = groupBy(cut.splice(0), ({ traceId }) => traceId);
+    await touchAgain(connection, [...again.values()].flat());
+    const isAgain = (piece: StoredSpan[]) =>
+      again.get(piece[0]!.traceId)!.some(({ lo }) => piece[0]!.startMicros <= lo && lo <= piece.at(-1)!.startMicros);
+    yield* touchedPieces(connection, isAgain, cut);
   }
-  for (;;) {
-    const further: { traceId: string; lo: number; hi: number }[] = [];
-    for (const [lo, hi] of await windows(connection)) {
-      const [from, to] = [lo - QUIET_MICROS, hi + QUIET_MICROS];
-      const where = `WHERE start_time BETWEEN make_timestamp(${from}) AND make_timestamp(${to}) AND trace_id IN (SELECT trace_id FROM touched WHERE lo BETWEEN ${lo} AND ${hi})`;
-      for await (const piece of pieces(connection, where)) {
-        if (!piece.some(touched.isTouched)) continue;
-        const [first, last] = [piece[0]!.startMicros, piece.at(-1)!.startMicros];
-        if (first - QUIET_MICROS < from || last + QUIET_MICROS > to)
-          further.push({ traceId: piece[0]!.traceId, lo: first, hi: last });
-        else yield piece;
-      }
+}
+
+/** What a window showed of a piece that may go on outside of it. */
+interface Cut {
+  readonly traceId: string;
+  readonly lo: number;
+  readonly hi: number;
+}
+
+/** So many spans are sorted at once, at the least: what an hour holds is not divided. */
+const SPANS_A_SLICE = 100_000;
+
+/** All pieces, hours after hours: by the slice in which they begin. Neither memory nor what is sorted at once grows with the store. */
+async function* slicedPieces(connection: DuckDBConnection, cut: Cut[]): AsyncGenerator<StoredSpan[]> {
+  for (const [lo, hi] of await slices(connection)) {
+    const within = `start_time BETWEEN make_timestamp(${lo}) AND make_timestamp(${hi})`;
+    const begins = ([first]: StoredSpan[]) => first!.startMicros >= lo && first!.startMicros <= hi;
+    yield* piecesAround(connection, [lo, hi], `SELECT trace_id FROM _store.spans WHERE ${within}`, begins, cut);
+  }
+}
+
+async function slices(connection: DuckDBConnection): Promise<[lo: number, hi: number][]> {
+  const hours = await connection.runAndReadAll(
+    `SELECT epoch_us(time_bucket(INTERVAL 1 HOUR, start_time))::DOUBLE AS hour, count(*)::DOUBLE FROM _store.spans GROUP BY hour ORDER BY hour`,
+  );
+  const found: [lo: number, hi: number][] = [];
+  let spans = SPANS_A_SLICE;
+  for (const [hour, count] of hours.getRows() as [number, number][]) {
+    if (spans >= SPANS_A_SLICE) {
+      found.push([hour, hour]);
+      spans = 0;
     }
-    if (further.length === 0) return;
-    await connection.run('DELETE FROM touched');
-    for (const { traceId, lo, hi } of further)
-      await connection.run('INSERT INTO touched VALUES (?, ?, ?)', [traceId, BigInt(lo), BigInt(hi)]);
+    found.at(-1)![1] = hour + HOUR_MICROS - 1;
+    spans += count;
+  }
+  return found;
+}
+
+async function* touchedPieces(
+  connection: DuckDBConnection,
+  isWanted: (piece: StoredSpan[]) => boolean,
+  cut: Cut[],
+): AsyncGenerator<StoredSpan[]> {
+  for (const [lo, hi] of await windows(connection)) {
+    const traces = `SELECT trace_id FROM touched WHERE lo BETWEEN ${lo} AND ${hi}`;
+    yield* piecesAround(connection, [lo, hi], traces, isWanted, cut);
+  }
+}
+
+async function touchAgain(connection: DuckDBConnection, cut: readonly Cut[]): Promise<void> {
+  await connection.run('DELETE FROM touched');
+  for (const { traceId, lo, hi } of cut)
+    await connection.run('INSERT INTO touched VALUES (?, ?, ?)', [traceId, BigInt(lo), BigInt(hi)]);
+}
+
+/** The wanted pieces of these traces that have a span between two moments, or near; `cut` gets those that may go on. */
+async function* piecesAround(
+  connection: DuckDBConnection,
+  [lo, hi]: readonly [lo: number, hi: number],
+  traces: string,
+  isWanted: (piece: StoredSpan[]) => boolean,
+  cut: Cut[],
+): AsyncGenerator<StoredSpan[]> {
+  const [from, to] = [lo - QUIET_MICROS, hi + QUIET_MICROS];
+  const where = `WHERE start_time BETWEEN make_timestamp(${from}) AND make_timestamp(${to}) AND trace_id IN (${traces})`;
+  for await (const piece of pieces(connection, where)) {
+    if (!isWanted(piece)) continue;
+    const [first, last] = [piece[0]!.startMicros, piece.at(-1)!.startMicros];
+    if (first - QUIET_MICROS < from || last + QUIET_MICROS > to)
+      cut.push({ traceId: piece[0]!.traceId, lo: first, hi: last });
+    else yield piece;
   }
 }
 

@@ -43,28 +43,37 @@ export type Dirty = Map<string, Set<number>>;
  * to. Evidence rows carry their commit, so what is dirty is in the store from the moment it is committed: a crash loses no mark.
  */
 export async function refresh(
-  connection: DuckDBConnection,
+  { reader, writer }: Connections,
   cursor: bigint,
   run: bigint,
   inputs: readonly Input[],
 ): Promise<Dirty> {
   const dirty: Dirty = new Map();
-  const rows: DuckDBValue[][] = [];
-  const put = (parts: Parts, whole: boolean) => {
-    for (const [scope, bucket, part] of parts.entries()) {
+  const put = async (parts: Parts, whole: boolean) => {
+    const rows: DuckDBValue[][] = [];
+    for (const [scope, bucket, part] of parts.taken()) {
       rows.push([scope, BigInt(bucket), run, whole, blobValue(serialize(part))]);
       dirty.set(scope, (dirty.get(scope) ?? new Set<number>()).add(bucket));
     }
+    await appendRows(writer, 'rollups', rows);
   };
   const parts = new Parts((full) => put(full, false));
   const orphans = new Parentless();
-  const stale = await refreshTraces(connection, cursor, parts, orphans);
-  await refreshScrapes(connection, cursor, inputs, parts);
-  put(parts, false);
-  if (stale.size > 0) put(await rebuild(connection, stale), true);
-  await appendRows(connection, 'parentless', orphans.rows());
-  await appendRows(connection, 'rollups', rows); // not earlier: a connection that streams evidence can do nothing else
+  const stale = await refreshTraces(reader, cursor, parts, orphans);
+  await refreshScrapes(reader, cursor, inputs, parts);
+  await put(parts, false);
+  for (const places of inGroups([...stale.values()].sort(byTime), STALE_AT_ONCE))
+    await put(await rebuild(reader, places), true);
+  await appendRows(writer, 'parentless', orphans.rows());
   return dirty;
+}
+
+/** Two connections to one store: a connection that streams can do nothing else, so what is read from the one is appended by the other meanwhile. */
+export interface Connections {
+  /** Sees what is committed: evidence. */
+  readonly reader: DuckDBConnection;
+  /** In whose transaction everything is written, and seen. */
+  readonly writer: DuckDBConnection;
 }
 
 /** The parts of some scopes from a moment on, bucket by bucket in the order of time. */
@@ -101,26 +110,23 @@ export async function* readParts(
   if (current) yield current;
 }
 
-/** What a commit adds is one part a bucket; what a whole archive adds is several, so that little of it is held but as bytes. */
-const MOST_ADDED = 500_000;
+/** What a commit adds is one part a bucket; what a whole archive adds is several, so that little of it is held. */
+const MOST_ADDED = 100_000;
 
 /** Parts to be written, by scope and bucket. */
 class Parts {
   readonly #parts = new Map<string, Map<number, Part>>();
-  readonly #full: ((full: Parts) => void) | undefined;
+  readonly #full: ((full: Parts) => Promise<void>) | undefined;
   #added = 0;
 
-  constructor(full?: (full: Parts) => void) {
+  constructor(full?: (full: Parts) => Promise<void>) {
     this.#full = full;
   }
 
   /** To be called after so many additions: what is held is let go when it is much. */
-  added(count: number): void {
+  async added(count: number): Promise<void> {
     this.#added += count;
-    if (this.#added < MOST_ADDED || !this.#full) return;
-    this.#full(this);
-    this.#parts.clear();
-    this.#added = 0;
+    if (this.#added >= MOST_ADDED) await this.#full?.(this);
   }
 
   at(scope: string, bucket: number): Part {
@@ -133,8 +139,11 @@ class Parts {
     return fresh;
   }
 
-  *entries(): Generator<[scope: string, bucket: number, part: Part]> {
+  /** All that is held, which is let go. */
+  *taken(): Generator<[scope: string, bucket: number, part: Part]> {
     for (const [scope, buckets] of this.#parts) for (const [bucket, part] of buckets) yield [scope, bucket, part];
+    this.#parts.clear();
+    this.#added = 0;
   }
 }
 
@@ -172,9 +181,9 @@ async function refreshTraces(
   orphans: Parentless,
 ): Promise<Map<string, Place>> {
   const stale = new Map<string, Place>();
-  await touch(connection, `commit_seq > ${cursor}`);
   const isNew = (span: StoredSpan) => span.commitSeq > cursor;
-  for await (const piece of tracePieces(connection, { all: cursor === 0n, isTouched: isNew })) {
+  await touch(connection, cursor === 0n ? 'false' : `commit_seq > ${cursor}`);
+  for await (const piece of tracePieces(connection, cursor === 0n ? 'all' : isNew)) {
     const before = piece.filter((span) => !isNew(span));
     const said = new Map<string, number>();
     const places = new Map<string, Place>();
@@ -200,7 +209,7 @@ async function refreshTraces(
     }
     for (const span of piece)
       if (isNew(span)) watched(parts.at(span.service, bucketOf(span.startMicros)) as ServicePart, span);
-    parts.added(piece.length);
+    await parts.added(piece.length);
   }
   return stale;
 }
@@ -267,12 +276,19 @@ function* entriesOf({ requests, attempts, failures, writes, hops }: TraceItems):
 
 const at = (scope: string, bucket: number, says: unknown, add: Entry['add']): Entry => ({ scope, bucket, says, add });
 
-/** The stale buckets, made anew from all traces that have a span in them. */
-async function rebuild(connection: DuckDBConnection, stale: ReadonlyMap<string, Place>): Promise<Parts> {
-  const windows = [...stale.values()].map(({ scope, bucket }): [number, number] => [
-    bucket,
-    bucket + (scope === scopes.hops ? CLOCK_MICROS : BUCKET_MICROS) - 1,
-  ]);
+/** So many stale buckets are made anew at once. */
+const STALE_AT_ONCE = 1_000;
+
+function* inGroups<T>(items: readonly T[], size: number): Generator<T[]> {
+  for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size);
+}
+
+const byTime = (a: Place, b: Place): number => a.bucket - b.bucket;
+
+/** Stale buckets, made anew from all traces that have a span in them. */
+async function rebuild(connection: DuckDBConnection, places: readonly Place[]): Promise<Parts> {
+  const stale = new Set(places.map(({ scope, bucket }) => placeOf(scope, bucket)));
+  const windows = windowsOf(places);
   await touch(
     connection,
     windows
@@ -286,8 +302,8 @@ async function rebuild(connection: DuckDBConnection, stale: ReadonlyMap<string, 
   const inside = (micros: number) => windows.some(([from, to]) => micros >= from && micros <= to);
   const isTouched = ({ startMicros, endMicros }: StoredSpan) => inside(startMicros) || inside(endMicros);
   const parts = new Parts();
-  for (const { scope, bucket } of stale.values()) parts.at(scope, bucket); // one that says nothing any more is empty
-  for await (const piece of tracePieces(connection, { all: false, isTouched })) {
+  for (const { scope, bucket } of places) parts.at(scope, bucket); // one that says nothing any more is empty
+  for await (const piece of tracePieces(connection, isTouched)) {
     for (const entry of entriesOf(readTrace(piece)))
       if (stale.has(placeOf(entry.scope, entry.bucket))) entry.add(parts.at(entry.scope, entry.bucket));
     for (const span of piece) {
@@ -296,6 +312,18 @@ async function rebuild(connection: DuckDBConnection, stale: ReadonlyMap<string, 
     }
   }
   return parts;
+}
+
+/** When something of these buckets may have happened: times that touch are one. */
+function windowsOf(places: readonly Place[]): [from: number, to: number][] {
+  const found: [from: number, to: number][] = [];
+  for (const { scope, bucket } of places) {
+    const to = bucket + (scope === scopes.hops ? CLOCK_MICROS : BUCKET_MICROS) - 1;
+    const last = found.at(-1);
+    if (last && bucket <= last[1] + 1) last[1] = Math.max(last[1], to);
+    else found.push([bucket, to]);
+  }
+  return found;
 }
 
 /* ---- scrapes ---- */
@@ -328,7 +356,7 @@ async function refreshScrapes(
         evidenceId: at(10) as string,
       });
     }
-    parts.added(chunk.rowCount);
+    await parts.added(chunk.rowCount);
   }
 }
 
