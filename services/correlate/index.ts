@@ -8,18 +8,20 @@ import { KEPT_BY_CORRELATE } from '../../shared/store/migrations.js';
 import type { Store } from '../../shared/store/store.js';
 import { causes } from './causes/index.js';
 import { buildChains } from './chains.js';
-import { clustersOf, type Instance, type Member } from './clusters.js';
+import { type Clusters, clustersOf, type Instance, type Member } from './clusters.js';
 import { componentsOf, type Interval, meet, reachOf } from './components.js';
 import type { Detector } from './detector.js';
 import { detectors } from './detectors/index.js';
 import { type Gaps, gapsOf } from './gaps.js';
 import { judge } from './judge.js';
 import { loadGoInstances, loadMembers, noteMetrics, surroundingsOf } from './load.js';
-import { loadGaps, noteGaps } from './load-gaps.js';
+import { loadGaps, subjectOf } from './load-gaps.js';
 import { type Change, type Recorded, record } from './record.js';
-import { forget, type Refolded, refold, type Subject, standingFindings } from './refold.js';
-import { type Connections, type Dirty, refresh } from './refresh.js';
+import { forget, type Refolded, refold, standing } from './refold.js';
+import { type Connections, type Dirty, overRollups, refresh } from './refresh.js';
+import { type ChangedGap, refreshGaps } from './refresh-gaps.js';
 import { BUCKET_MICROS, CLOCK_MICROS, scopes, WRITERS_LOOK_BACK_MICROS } from './rollup.js';
+import { foldingOf, type Subject } from './subject.js';
 
 /** What a correlation judged: everything that the commits since the last one can have changed, and what came of it. */
 export interface Correlated extends Judged {
@@ -97,17 +99,17 @@ async function advance(connections: Connections, newest: bigint, by: string): Pr
   if (newest === from && !everything) return nothingNew;
   const run = last.run + 1n;
   const dirty = await refresh(connections, from, run, inputs);
-  const missing = await loadGaps(connection, clustersOf(members));
-  const gaps = gapsOf(missing);
-  const gapsChanged = await noteGaps(connection, missing, run);
+  const clusters = clustersOf(members);
+  const gapsChanged = extentsOf(await refreshGaps(connection, from, run), clusters);
+  const gaps = gapsOf(await loadGaps(connection, clusters));
   const touchedScopes = everything ? await allScopes(connection) : [...dirty.keys(), ...gapsChanged.keys()];
   const subjects = subjectsOf(members, others, gaps, new Set(touchedScopes));
-  const refolded: Refolded[] = [];
-  for (const subject of subjects) {
-    const touched = everything ? ALWAYS : hull(extentOf(subject.scopes, dirty), gapsChanged.get(subject.name));
-    if (touched) refolded.push(await refold(connection, subject, touched, run));
-  }
-  if (everything) refolded.push({ before: await forgetOthers(connection, subjects, run), after: [] });
+  const touched = subjects.flatMap((subject) => {
+    const extent = everything ? ALWAYS : hull(extentOf(subject.scopes, dirty), gapsChanged.get(subject.name));
+    return extent ? [{ folding: foldingOf(subject, sha256), dirty: extent }] : [];
+  });
+  const refolded = await refold(connection, overRollups, touched, run);
+  if (everything) refolded.push(await forgetOthers(connection, subjects, run));
   const seeds =
     everything || factsChanged ? [ALWAYS] : [...refolded.flatMap(changesOf), ...surroundingsIn(dirty, gapsChanged)];
   const { findings, links, chains } = await judgeAgain(connection, seeds, members, gaps);
@@ -216,21 +218,29 @@ function hull(a: Interval | undefined, b: Interval | undefined): Interval | unde
   return { fromMicros: Math.min(a.fromMicros, b.fromMicros), toMicros: Math.max(a.toMicros, b.toMicros) };
 }
 
+/** From the first gap of a subject that has changed to the last one. */
+function extentsOf(changed: readonly ChangedGap[], clusters: Clusters): Map<string, Interval> {
+  const extents = new Map<string, Interval>();
+  for (const gap of changed) {
+    const subject = subjectOf(gap, clusters);
+    extents.set(subject, hull(extents.get(subject), gap)!);
+  }
+  return extents;
+}
+
+/** Subjects that are no more: what they found is gone. */
 async function forgetOthers(
   connection: DuckDBConnection,
   subjects: readonly Subject[],
   run: bigint,
-): Promise<Finding[]> {
-  const rows = await connection.runAndReadAll('SELECT DISTINCT subject FROM _store.folded ORDER BY subject');
+): Promise<Refolded<Finding>> {
   const names = new Set(subjects.map(({ name }) => name));
-  const gone: Finding[] = [];
-  for (const [name] of rows.getRows())
-    if (!names.has(name as string)) gone.push(...(await forget(connection, name as string, run)));
-  return gone;
+  const before = await forget<Finding>(connection, overRollups, (name) => !names.has(name), run);
+  return { name: 'others', before, after: [] };
 }
 
 /** When a finding that changed stood, before and after. */
-function changesOf({ before, after }: Refolded): Interval[] {
+function changesOf({ before, after }: Refolded<Finding>): Interval[] {
   const text = (finding: Finding) => JSON.stringify(finding);
   const [old, fresh] = [new Set(before.map(text)), new Set(after.map(text))];
   return [...before.filter((one) => !fresh.has(text(one))), ...after.filter((one) => !old.has(text(one)))].map((one) =>
@@ -281,7 +291,8 @@ async function groupsMeeting(connection: DuckDBConnection, seeds: readonly Inter
   let from = Math.min(...seeds.map(({ fromMicros }) => fromMicros));
   for (;;) {
     if (seeds.length === 0) return [];
-    const findings = await standingFindings(connection, from - CLOCK_MICROS);
+    // What ended at a moment was emitted in its segment or later: there the quiet after it was seen.
+    const findings = await standing<Finding>(connection, overRollups, from - CLOCK_MICROS);
     const groups = componentsOf(findings).filter((group) =>
       group.some((one) => seeds.some((seed) => meet(reachOf(one), seed))),
     );

@@ -106,7 +106,12 @@ export async function surroundingsOf(
 
 async function loadWrites(connection: DuckDBConnection, fromMicros: number, toMicros: number): Promise<WritesPart> {
   const whole = writesPart();
-  for await (const { parts } of readParts(connection, [scopes.writes], fromMicros, toMicros))
+  for await (const { parts } of readParts(
+    connection,
+    [{ scopes: [scopes.writes], fromMicros }],
+    fromMicros,
+    toMicros + 1,
+  ))
     for (const { part } of parts) mergeWrites(whole, part as WritesPart);
   return whole;
 }
@@ -118,7 +123,12 @@ async function loadClocks(
   toMicros: number,
 ): Promise<(hour: number) => ReadonlyMap<string, number>> {
   const byHour = new Map<number, HopsPart>();
-  for await (const { bucket, parts } of readParts(connection, [scopes.hops], fromMicros, toMicros)) {
+  for await (const { bucket, parts } of readParts(
+    connection,
+    [{ scopes: [scopes.hops], fromMicros }],
+    fromMicros,
+    toMicros + 1,
+  )) {
     const whole = hopsPart();
     for (const { part } of parts) mergeHops(whole, part as HopsPart);
     byHour.set(bucket, whole);

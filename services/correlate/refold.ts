@@ -1,39 +1,128 @@
 import { deserialize, serialize } from 'node:v8';
 import { blobValue, type DuckDBBlobValue, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api';
-import type { Finding } from '../../shared/finding.js';
+import { groupBy } from '../../shared/group.js';
 import { sha256 } from '../../shared/hash.js';
 import { appendRows } from '../../shared/store/append.js';
-import type { Detector } from './detector.js';
-import { type Around, endFold, enterSegment, type Fold, startFold, stepFold } from './engine.js';
-import type { Item } from './item.js';
-import { readParts } from './refresh.js';
-import {
-  type MemberPart,
-  mergeService,
-  SEGMENT_MICROS,
-  type ServicePart,
-  scrapesOf,
-  segmentOf,
-  serviceItems,
-  servicePart,
-} from './rollup.js';
+import type { Interval } from './components.js';
 
-/** One subject and who folds over it. */
-export interface Subject {
-  /** Of its own, in the store. */
+/**
+ * Folds that are kept: a state is written down at the borders of segments of event time, and what was found in a segment with it. What is dirty is
+ * folded anew from the last border before it, until a border after it at which the state is what it was. Cost follows what changed; the result is that
+ * of folding everything.
+ */
+
+/** A fold over what some scopes hold, in the order of time. A state is all that it keeps, and can be serialized. */
+export interface Folding<Part, Found> {
   readonly name: string;
-  readonly detectors: readonly Detector[];
-  readonly around: Around;
-  /** Scopes of the rollups that its items are in. */
+  /** Whose parts it reads. */
   readonly scopes: readonly string[];
-  readonly of: 'service' | 'scrapes';
+  start(): unknown;
+  enter(state: unknown, segmentMicros: number): void;
+  step(state: unknown, parts: readonly Scoped<Part>[]): Found[];
+  /** What is open where the evidence ends. */
+  end(state: unknown): Found[];
 }
 
-/** Findings of a subject before and after a refold, as far as it went. */
-export interface Refolded {
-  readonly before: readonly Finding[];
-  readonly after: readonly Finding[];
+export interface Scoped<Part> {
+  readonly scope: string;
+  readonly part: Part;
 }
+
+/** What one moment or bucket of time holds. */
+export interface Bucket<Part> {
+  readonly bucket: number;
+  readonly parts: readonly Scoped<Part>[];
+}
+
+/** Folds of one kind: where they are kept, and what they read. */
+export interface Kept<Part> {
+  readonly folded: 'folded' | 'rhythms';
+  readonly states: 'fold_states' | 'rhythm_states';
+  readonly segmentMicros: number;
+  /** In the order of time, from a moment on and before another. */
+  read(connection: DuckDBConnection, since: Since[], fromMicros: number, toMicros: number): AsyncIterable<Bucket<Part>>;
+  /** When the first bucket from a moment on begins. */
+  next(connection: DuckDBConnection, since: Since[], fromMicros: number): Promise<number | undefined>;
+}
+
+/** Scopes, and from when on they are to be read. */
+export interface Since {
+  readonly fromMicros: number;
+  readonly scopes: readonly string[];
+}
+
+/** What was found before and after, as far as was folded. */
+export interface Refolded<Found> {
+  readonly name: string;
+  readonly before: Found[];
+  readonly after: Found[];
+}
+
+/** A fold and the time in which what it reads has changed. */
+export interface Touched<Part, Found> {
+  readonly folding: Folding<Part, Found>;
+  readonly dirty: Interval;
+}
+
+/** Side by side, a page of time after the other: what is held are the states, and what a page comes to. */
+export async function refold<Part, Found>(
+  connection: DuckDBConnection,
+  kept: Kept<Part>,
+  touched: readonly Touched<Part, Found>[],
+  run: bigint,
+): Promise<Refolded<Found>[]> {
+  const folds = await takeUp(connection, kept, touched);
+  let going = folds;
+  let length = FIRST_PAGE * kept.segmentMicros;
+  for (let from = await startOf(connection, kept, going); from !== undefined; ) {
+    const to = from + length;
+    const buckets = await foldPage(connection, kept, going, from, to);
+    await write(connection, kept, going, run);
+    going = going.filter(({ agreed }) => !agreed);
+    length = nextLength(length, buckets, kept.segmentMicros);
+    from = going.length > 0 ? await kept.next(connection, sinceOf(going), to) : undefined;
+  }
+  for (const fold of going) finish(fold);
+  await write(connection, kept, going, run);
+  return folds.map(({ folding, before, after }) => ({ name: folding.name, before, after }));
+}
+
+/** Folds of which nothing is left to read: what they found is gone. */
+export async function forget<Found>(
+  connection: DuckDBConnection,
+  { folded }: Pick<Kept<unknown>, 'folded'>,
+  isForgotten: (name: string) => boolean,
+  run: bigint,
+): Promise<Found[]> {
+  const names = await connection.runAndReadAll(`SELECT DISTINCT subject FROM _store.${folded} ORDER BY subject`);
+  const gone = names.getRows().flatMap(([name]) => (isForgotten(name as string) ? [name as string] : []));
+  const known = await readFolded(connection, folded, gone, Number.NEGATIVE_INFINITY);
+  const rows = [...known].flatMap(([name, segments]) =>
+    [...segments.keys()].map((segment): DuckDBValue[] => [name, BigInt(segment), run, null, '[]']),
+  );
+  await appendRows(connection, folded, rows);
+  return [...known.values()].flatMap((segments) => [...segments.values()].flatMap(({ found }) => parsed<Found>(found)));
+}
+
+/** What was found in segments from a moment on, and stands. */
+export async function standing<Found>(
+  connection: DuckDBConnection,
+  { folded, segmentMicros }: Pick<Kept<unknown>, 'folded' | 'segmentMicros'>,
+  fromMicros: number,
+): Promise<Found[]> {
+  const since = Number.isFinite(fromMicros) ? `WHERE segment >= ${floor(fromMicros, segmentMicros)}` : '';
+  const rows = await connection.runAndReadAll(
+    `SELECT found FROM (SELECT found FROM _store.${folded} ${since} QUALIFY row_number() OVER (PARTITION BY subject, segment ORDER BY run DESC) = 1)
+     WHERE found <> '[]'`,
+  );
+  return rows.getRows().flatMap(([found]) => parsed<Found>(found as string));
+}
+
+const parsed = <Found>(found: string): Found[] => JSON.parse(found) as Found[];
+
+const floor = (micros: number, segmentMicros: number): number => Math.floor(micros / segmentMicros) * segmentMicros;
+
+/* ---- one fold ---- */
 
 /** What is open where the evidence ends comes after every segment. */
 const TAIL = 9_000_000_000_000_000;
@@ -41,173 +130,281 @@ const TAIL = 9_000_000_000_000_000;
 /** What was written of a segment: the hash of the state after it, where a later one has begun, and what was found in it. */
 interface Folded {
   readonly stateHash: string | null;
-  readonly findings: string;
+  readonly found: string;
 }
 
-/**
- * Folds a subject anew from the last border before the first dirty bucket, until a border after the last one at which the state is what it was.
- * Cost follows what changed; the result is that of folding everything.
- */
-export async function refold(
+interface Running<Part, Found> extends Touched<Part, Found> {
+  /** What was written from where it was taken up on, and has not been left yet. */
+  readonly known: Map<number, Folded>;
+  /** From when on it reads. */
+  readonly fromMicros: number;
+  readonly state: unknown;
+  segment: number | undefined;
+  found: Found[];
+  /** The state at a border is what it was, and nothing after it has changed. */
+  agreed: boolean;
+  readonly before: Found[];
+  readonly after: Found[];
+  /** To be written. */
+  rows: DuckDBValue[][];
+  states: DuckDBValue[][];
+}
+
+function step<Part, Found>(fold: Running<Part, Found>, bucket: Bucket<Part>, segmentMicros: number): void {
+  const segment = floor(bucket.bucket, segmentMicros);
+  if (segment !== fold.segment) {
+    if (fold.segment !== undefined) passBorder(fold, fold.segment, segmentMicros);
+    if (fold.agreed) return;
+    fold.segment = segment;
+    fold.folding.enter(fold.state, segment);
+  }
+  fold.found.push(...fold.folding.step(fold.state, bucket.parts));
+}
+
+function passBorder<Part, Found>(fold: Running<Part, Found>, segment: number, segmentMicros: number): void {
+  const hash = sha256(textOf(fold.state));
+  const stood = leave(fold, segment, hash, serialize(fold.state));
+  fold.agreed = stood === hash && segment >= floor(fold.dirty.toMicros, segmentMicros);
+  if (fold.agreed) dropEmptied(fold, segment);
+}
+
+/** Of equal states the same text: serialized, equal numbers may differ by how they happen to be kept in memory. */
+const textOf = (state: unknown): string =>
+  JSON.stringify(state, (_, value: unknown) => {
+    if (value instanceof Map) return [...value];
+    return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+  });
+
+function finish<Part, Found>(fold: Running<Part, Found>): void {
+  if (fold.segment !== undefined) leave(fold, fold.segment, null, null);
+  fold.found = fold.folding.end(fold.state);
+  leave(fold, TAIL, null, null);
+  dropEmptied(fold, Number.POSITIVE_INFINITY);
+}
+
+/** Notes what was found in a segment and the state after it, and returns the hash of the state that was there before. */
+function leave<Part, Found>(
+  fold: Running<Part, Found>,
+  segment: number,
+  hash: string | null,
+  state: Uint8Array | null,
+): string | null {
+  const { known, folding } = fold;
+  const old = known.get(segment);
+  known.delete(segment);
+  const found = JSON.stringify(fold.found);
+  if (old) fold.before.push(...parsed<Found>(old.found));
+  fold.after.push(...fold.found);
+  fold.found = [];
+  if (old?.found !== found || old.stateHash !== hash) fold.rows.push([folding.name, BigInt(segment), hash, found]);
+  if (state && old?.stateHash !== hash) {
+    fold.states.push([folding.name, BigInt(segment), hash, blobValue(state)]);
+    hold(hash!, state);
+  }
+  return old?.stateHash ?? null;
+}
+
+/** Segments that were passed over hold nothing any more. */
+function dropEmptied<Part, Found>(fold: Running<Part, Found>, reached: number): void {
+  for (const segment of [...fold.known.keys()].filter((one) => one < reached)) leave(fold, segment, null, null);
+}
+
+/* ---- all of them, in pages ---- */
+
+/** In segments: what a commit touches is in one page. */
+const FIRST_PAGE = 6;
+
+/** Pages grow and shrink with what they hold. */
+const BUCKETS_A_PAGE = { least: 500, most: 2_000 };
+
+function nextLength(length: number, buckets: number, segmentMicros: number): number {
+  if (buckets < BUCKETS_A_PAGE.least) return 2 * length;
+  return buckets > BUCKETS_A_PAGE.most ? Math.max(segmentMicros, length / 2) : length;
+}
+
+async function foldPage<Part, Found>(
   connection: DuckDBConnection,
-  subject: Subject,
-  dirty: { readonly fromMicros: number; readonly toMicros: number },
+  kept: Kept<Part>,
+  going: readonly Running<Part, Found>[],
+  fromMicros: number,
+  toMicros: number,
+): Promise<number> {
+  const readers = readersOf(going);
+  let buckets = 0;
+  for await (const { bucket, parts } of kept.read(connection, sinceOf(going), fromMicros, toMicros)) {
+    const own = new Map<Running<Part, Found>, Scoped<Part>[]>();
+    for (const scoped of parts)
+      for (const fold of readers.get(scoped.scope)!)
+        if (!fold.agreed && bucket >= fold.fromMicros) own.set(fold, [...(own.get(fold) ?? []), scoped]);
+    for (const [fold, scoped] of own) step(fold, { bucket, parts: scoped }, kept.segmentMicros);
+    buckets += parts.length;
+  }
+  return buckets;
+}
+
+function readersOf<Part, Found>(going: readonly Running<Part, Found>[]): Map<string, Running<Part, Found>[]> {
+  const readers = new Map<string, Running<Part, Found>[]>();
+  for (const fold of going)
+    for (const scope of fold.folding.scopes) readers.set(scope, [...(readers.get(scope) ?? []), fold]);
+  return readers;
+}
+
+function sinceOf<Part, Found>(going: readonly Running<Part, Found>[]): Since[] {
+  return [...groupBy(going, ({ fromMicros }) => fromMicros)].map(([fromMicros, folds]) => ({
+    fromMicros,
+    scopes: [...new Set(folds.flatMap(({ folding }) => folding.scopes))],
+  }));
+}
+
+function startOf<Part, Found>(
+  connection: DuckDBConnection,
+  kept: Kept<Part>,
+  going: readonly Running<Part, Found>[],
+): Promise<number | undefined> {
+  if (going.length === 0) return Promise.resolve(undefined);
+  return kept.next(connection, sinceOf(going), Math.min(...going.map(({ fromMicros }) => fromMicros)));
+}
+
+async function write<Part, Found>(
+  connection: DuckDBConnection,
+  kept: Kept<Part>,
+  folds: readonly Running<Part, Found>[],
   run: bigint,
-): Promise<Refolded> {
-  const { detectors, around } = subject;
-  const { known, border } = await takeUp(connection, subject.name, segmentOf(dirty.fromMicros));
-  const rows: DuckDBValue[][] = [];
-  const written: DuckDBValue[][] = [];
-  const before: Finding[] = [];
-  const after: Finding[] = [];
-  const leave = (segment: number, state: Uint8Array | null, findings: readonly Finding[]): string | null => {
-    const old = known.get(segment);
-    known.delete(segment);
-    before.push(...(old ? (JSON.parse(old.findings) as Finding[]) : []));
-    after.push(...findings);
-    const text = JSON.stringify(findings);
-    const hash = state && sha256(state);
-    if (old?.findings !== text || old.stateHash !== hash) rows.push([subject.name, BigInt(segment), run, hash, text]);
-    if (state && old?.stateHash !== hash) {
-      written.push([subject.name, BigInt(segment), hash, blobValue(state)]);
-      hold(hash!, state);
-    }
-    return old?.stateHash ?? null;
-  };
-
-  const fold: Fold = border.state ? (deserialize(border.state) as Fold) : startFold(detectors);
-  let segment: number | undefined;
-  let findings: Finding[] = [];
-  let agreed = false;
-  for await (const { bucket, firstMicros, items } of itemsOf(connection, subject, border.next)) {
-    if (segmentOf(bucket) !== segment) {
-      if (segment !== undefined) {
-        const state = serialize(fold);
-        const stood = leave(segment, state, findings);
-        agreed = segment >= segmentOf(dirty.toMicros) && stood === sha256(state);
-        if (agreed) break;
-      }
-      segment = segmentOf(bucket);
-      findings = [];
-      enterSegment(fold, segment);
-    }
-    fold.coveredFromMicros = Math.min(fold.coveredFromMicros, firstMicros);
-    for (const item of items) findings.push(...stepFold(detectors, fold, item, around, sha256));
-  }
-  if (!agreed) {
-    if (segment !== undefined) leave(segment, null, findings);
-    leave(TAIL, null, endFold(detectors, fold, around, sha256));
-  }
-  const reached = agreed ? segment! : Number.POSITIVE_INFINITY;
-  for (const emptied of [...known.keys()].filter((one) => one < reached)) leave(emptied, null, []);
-  await appendRows(connection, 'folded', rows);
-  await appendRows(connection, 'fold_states', written);
-  return { before, after };
-}
-
-/** The findings that stand and are not over before a moment. */
-export async function standingFindings(connection: DuckDBConnection, fromMicros: number): Promise<Finding[]> {
-  // What ended at a moment was emitted in its segment or later: there the quiet after it was seen.
-  const since = Number.isFinite(fromMicros) ? `WHERE segment >= ${segmentOf(fromMicros)}` : '';
-  const rows = await connection.runAndReadAll(
-    `SELECT findings FROM (SELECT findings FROM _store.folded ${since} QUALIFY row_number() OVER (PARTITION BY subject, segment ORDER BY run DESC) = 1)
-     WHERE findings <> '[]'`,
-  );
-  return rows.getRows().flatMap(([findings]) => JSON.parse(findings as string) as Finding[]);
-}
-
-/** A subject that is no more: what it found is gone. */
-export async function forget(connection: DuckDBConnection, name: string, run: bigint): Promise<Finding[]> {
-  const known = await foldedFrom(connection, name, Number.NEGATIVE_INFINITY);
+): Promise<void> {
+  const rows = folds.flatMap((fold) => fold.rows.splice(0));
   await appendRows(
     connection,
-    'folded',
-    [...known].map(([segment]) => [name, BigInt(segment), run, null, '[]']),
+    kept.folded,
+    rows.map(([name, segment, hash, found]) => [name!, segment!, run, hash!, found!]),
   );
-  return [...known.values()].flatMap(({ findings }) => JSON.parse(findings) as Finding[]);
+  await appendRows(
+    connection,
+    kept.states,
+    folds.flatMap((fold) => fold.states.splice(0)),
+  );
 }
+
+/* ---- where folds are taken up ---- */
 
 /** Borders are looked for so far back first: where a subject was silent for longer, in all that was written. */
 const LOOK_BACK_MICROS = 6 * 3_600_000_000;
 
-/** The last written state before a segment, where to go on from it, and what was written from there on. */
-async function takeUp(connection: DuckDBConnection, name: string, segment: number) {
-  const looks = Number.isFinite(segment) ? [segment - LOOK_BACK_MICROS, Number.NEGATIVE_INFINITY] : [];
-  for (const from of looks) {
-    const known = await foldedFrom(connection, name, from);
-    const [at, before] = [...known].findLast(([one, { stateHash }]) => one < segment && stateHash !== null) ?? [];
-    if (at === undefined) continue;
-    for (const earlier of known.keys()) if (earlier <= at) known.delete(earlier);
-    return {
-      known,
-      border: { state: await stateOf(connection, name, at, before!.stateHash!), next: at + SEGMENT_MICROS },
-    };
+async function takeUp<Part, Found>(
+  connection: DuckDBConnection,
+  kept: Kept<Part>,
+  touched: readonly Touched<Part, Found>[],
+): Promise<Running<Part, Found>[]> {
+  const near = touched.filter(({ dirty }) => Number.isFinite(dirty.fromMicros));
+  const earliest = Math.min(...near.map(({ dirty }) => floor(dirty.fromMicros, kept.segmentMicros)));
+  const known = await readFolded(connection, kept.folded, namesOf(near), earliest - LOOK_BACK_MICROS);
+  const borderIn = ({ folding, dirty }: Touched<Part, Found>) =>
+    borderBefore(known.get(folding.name), floor(dirty.fromMicros, kept.segmentMicros));
+  const far = touched.filter((one) => borderIn(one) === undefined);
+  for (const [name, segments] of await readFolded(connection, kept.folded, namesOf(far), Number.NEGATIVE_INFINITY))
+    known.set(name, segments);
+  const borders = new Map(touched.map((one) => [one, borderIn(one)]));
+  const states = await readStates(connection, kept.states, [...borders.values()]);
+  return touched.map((one) => running(one, known.get(one.folding.name), borders.get(one), states, kept.segmentMicros));
+}
+
+const namesOf = <Part, Found>(touched: readonly Touched<Part, Found>[]): string[] =>
+  touched.map(({ folding }) => folding.name);
+
+/** The last segment before another after which a state was written. */
+interface Border {
+  readonly segment: number;
+  readonly hash: string;
+}
+
+function borderBefore(known: ReadonlyMap<number, Folded> | undefined, segment: number): Border | undefined {
+  const [at, folded] = [...(known ?? [])].findLast(([one, { stateHash }]) => one < segment && stateHash !== null) ?? [];
+  return at === undefined ? undefined : { segment: at, hash: folded!.stateHash! };
+}
+
+function running<Part, Found>(
+  touched: Touched<Part, Found>,
+  known: ReadonlyMap<number, Folded> | undefined,
+  border: Border | undefined,
+  states: ReadonlyMap<string, Uint8Array>,
+  segmentMicros: number,
+): Running<Part, Found> {
+  return {
+    ...touched,
+    known: new Map([...(known ?? [])].filter(([segment]) => !border || segment > border.segment)),
+    fromMicros: border ? border.segment + segmentMicros : Number.NEGATIVE_INFINITY,
+    state: border ? deserialize(states.get(border.hash)!) : touched.folding.start(),
+    segment: undefined,
+    found: [],
+    agreed: false,
+    before: [],
+    after: [],
+    rows: [],
+    states: [],
+  };
+}
+
+/** What was written of some folds from a moment on, each in the order of time. */
+async function readFolded(
+  connection: DuckDBConnection,
+  folded: string,
+  names: readonly string[],
+  fromMicros: number,
+): Promise<Map<string, Map<number, Folded>>> {
+  const known = new Map<string, Map<number, Folded>>();
+  if (names.length === 0) return known;
+  const since = Number.isFinite(fromMicros) ? `AND segment >= ${fromMicros}` : '';
+  const rows = await connection.runAndReadAll(
+    `SELECT subject, segment::DOUBLE, state_hash, found FROM _store.${folded} WHERE subject IN (${names.map(literal).join()}) ${since}
+     QUALIFY row_number() OVER (PARTITION BY subject, segment ORDER BY run DESC) = 1 ORDER BY subject, segment`,
+  );
+  for (const [name, segment, stateHash, found] of rows.getRows()) {
+    const segments = known.get(name as string) ?? new Map<number, Folded>();
+    known.set(name as string, segments);
+    segments.set(segment as number, { stateHash: stateHash as string | null, found: found as string });
   }
-  const known = await foldedFrom(connection, name, Number.NEGATIVE_INFINITY);
-  return { known, border: { state: undefined, next: Number.NEGATIVE_INFINITY } };
+  return known;
 }
 
 /** The states last written or read, by their hashes: whose they are makes no difference. */
-const states = new Map<string, Uint8Array>();
-const STATES_HELD = 256;
+const held = new Map<string, Uint8Array>();
+const STATES_HELD = 512;
 
 function hold(hash: string, state: Uint8Array): void {
-  if (states.size >= STATES_HELD) states.delete(states.keys().next().value!);
-  states.set(hash, state);
+  if (held.size >= STATES_HELD) held.delete(held.keys().next().value!);
+  held.set(hash, state);
 }
 
-async function stateOf(connection: DuckDBConnection, name: string, segment: number, hash: string): Promise<Uint8Array> {
-  const held = states.get(hash);
-  if (held) return held;
-  const found = await connection.runAndReadAll(
-    `SELECT state FROM _store.fold_states WHERE segment = ${segment} AND subject = ${literal(name)} AND hash = '${hash}' LIMIT 1`,
-  );
-  const { bytes } = found.getRows()[0]![0] as DuckDBBlobValue;
-  hold(hash, bytes);
-  return bytes;
-}
-
-async function foldedFrom(
+async function readStates(
   connection: DuckDBConnection,
-  name: string,
-  fromMicros: number,
-): Promise<Map<number, Folded>> {
+  table: string,
+  borders: readonly (Border | undefined)[],
+): Promise<Map<string, Uint8Array>> {
+  const wanted = borders.filter((border) => border !== undefined);
+  const states = new Map(
+    wanted.flatMap(({ hash }): [string, Uint8Array][] => (held.has(hash) ? [[hash, held.get(hash)!]] : [])),
+  );
+  const missing = wanted.filter(({ hash }) => !states.has(hash));
+  if (missing.length === 0) return states;
+  const segments = [...new Set(missing.map(({ segment }) => segment))];
   const rows = await connection.runAndReadAll(
-    `SELECT segment::DOUBLE, state_hash, findings FROM _store.folded WHERE subject = ${literal(name)} ${Number.isFinite(fromMicros) ? `AND segment >= ${fromMicros}` : ''}
-     QUALIFY row_number() OVER (PARTITION BY segment ORDER BY run DESC) = 1 ORDER BY segment`,
+    `SELECT hash, state FROM _store.${table} WHERE segment IN (${segments.join()}) AND hash IN (${missing.map(({ hash }) => literal(hash)).join()})`,
   );
-  return new Map(
-    rows
-      .getRows()
-      .map(([segment, stateHash, findings]) => [
-        segment as number,
-        { stateHash: stateHash as string | null, findings: findings as string },
-      ]),
-  );
+  for (const [hash, state] of rows.getRows()) {
+    const { bytes } = state as DuckDBBlobValue;
+    states.set(hash as string, bytes);
+    hold(hash as string, bytes);
+  }
+  return states;
+}
+
+/** A condition on the columns `scope` and, of times, `column`. */
+export function sinceThen(column: string, since: readonly Since[], fromMicros: number): string {
+  const each = since.map(({ fromMicros: own, scopes }) => {
+    const from = Math.max(own, fromMicros);
+    return `scope IN (${scopes.map(literal).join()})${Number.isFinite(from) ? ` AND ${column} >= ${from}` : ''}`;
+  });
+  const all = Number.isFinite(fromMicros) ? `${column} >= ${fromMicros} AND ` : '';
+  return `${all}(${each.map((one) => `(${one})`).join(' OR ')})`;
 }
 
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
-
-interface Items {
-  readonly bucket: number;
-  /** When the subject was first watched in the bucket. */
-  readonly firstMicros: number;
-  readonly items: readonly Item[];
-}
-
-async function* itemsOf(connection: DuckDBConnection, subject: Subject, fromMicros: number): AsyncGenerator<Items> {
-  const to = Number.POSITIVE_INFINITY;
-  if (subject.of === 'service')
-    for await (const { bucket, parts } of readParts(connection, subject.scopes, fromMicros, to)) {
-      const whole = servicePart();
-      for (const { part } of parts) mergeService(whole, part as ServicePart);
-      yield { bucket, firstMicros: whole.firstMicros, items: serviceItems(whole) };
-    }
-  else
-    for await (const { bucket, parts } of readParts(connection, subject.scopes, fromMicros, to)) {
-      const items = scrapesOf(
-        parts.map(({ scope, part }) => ({ member: scope.slice(scope.indexOf('\n') + 1), part: part as MemberPart })),
-      );
-      yield { bucket, firstMicros: items[0]?.atMicros ?? Number.POSITIVE_INFINITY, items };
-    }
-}

@@ -10,6 +10,7 @@ import {
 import { appendRows } from '../../shared/store/append.js';
 import type { Input } from './item.js';
 import { type StoredSpan, tracePieces } from './pieces.js';
+import { type Bucket, type Kept, type Scoped, type Since, sinceThen } from './refold.js';
 import {
   addHops,
   addRequest,
@@ -22,6 +23,8 @@ import {
   hopsPart,
   type MemberPart,
   memberPart,
+  type Part,
+  SEGMENT_MICROS,
   type ServicePart,
   scopes,
   servicePart,
@@ -32,8 +35,6 @@ import { readTrace, type TraceItems } from './traces.js';
 
 /** 2006: a span that says it is older (or has no time, which reads as 1970) says nothing of when its service was watched. */
 const POSSIBLE_FROM_MICROS = 1_136_073_600_000_000;
-
-export type Part = ServicePart | WritesPart | HopsPart | MemberPart;
 
 /** Buckets by scope. */
 export type Dirty = Map<string, Set<number>>;
@@ -76,23 +77,18 @@ export interface Connections {
   readonly writer: DuckDBConnection;
 }
 
-/** The parts of some scopes from a moment on, bucket by bucket in the order of time. */
+/** The parts of some scopes, bucket by bucket in the order of time. */
 export async function* readParts(
   connection: DuckDBConnection,
-  names: readonly string[],
+  since: readonly Since[],
   fromMicros: number,
   toMicros: number,
-): AsyncGenerator<{ bucket: number; parts: readonly { readonly scope: string; readonly part: Part }[] }> {
-  if (names.length === 0) return;
-  const bounds = [
-    Number.isFinite(fromMicros) ? `AND bucket >= ${fromMicros}` : '',
-    Number.isFinite(toMicros) ? `AND bucket <= ${toMicros}` : '',
-  ];
+): AsyncGenerator<Bucket<Part>> {
   const result = await connection.stream(
-    `SELECT bucket::DOUBLE, scope, whole, payload FROM _store.rollups WHERE scope IN (${names.map(literal).join(', ')}) ${bounds.join(' ')}
+    `SELECT bucket::DOUBLE, scope, whole, payload FROM _store.rollups WHERE ${sinceThen('bucket', since, fromMicros)} AND bucket < ${toMicros}
      ORDER BY bucket, scope, run, whole`,
   );
-  let current: { bucket: number; parts: { scope: string; part: Part }[] } | undefined;
+  let current: { bucket: number; parts: Scoped<Part>[] } | undefined;
   for await (const chunk of result) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
@@ -109,6 +105,20 @@ export async function* readParts(
   }
   if (current) yield current;
 }
+
+/** Folds over rollups. */
+export const overRollups: Kept<Part> = {
+  folded: 'folded',
+  states: 'fold_states',
+  segmentMicros: SEGMENT_MICROS,
+  read: readParts,
+  async next(connection, since, fromMicros) {
+    const rows = await connection.runAndReadAll(
+      `SELECT min(bucket)::DOUBLE FROM _store.rollups WHERE ${sinceThen('bucket', since, fromMicros)}`,
+    );
+    return (rows.getRows()[0]![0] as number | null) ?? undefined;
+  },
+};
 
 /** What a commit adds is one part a bucket; what a whole archive adds is several, so that little of it is held. */
 const MOST_ADDED = 100_000;

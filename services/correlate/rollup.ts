@@ -305,6 +305,9 @@ function labelsOf(attributes: string): Sample['labels'] {
   return labels;
 }
 
+/** What evidence of one bucket of a scope comes to. */
+export type Part = ServicePart | WritesPart | HopsPart | MemberPart;
+
 /** Names of scopes: a service, a member, all writes, all calls between services. */
 export const scopes = {
   service: (service: string): string => service,

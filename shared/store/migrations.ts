@@ -67,7 +67,7 @@ const TABLES: readonly string[] = [
   // together count (from the last whole one on), of one segment the latest. Times are microseconds.
   `CREATE TABLE IF NOT EXISTS _store.rollups (scope VARCHAR NOT NULL, bucket BIGINT NOT NULL, run BIGINT NOT NULL, whole BOOLEAN NOT NULL, payload BLOB NOT NULL)`,
 
-  `CREATE TABLE IF NOT EXISTS _store.folded (subject VARCHAR NOT NULL, segment BIGINT NOT NULL, run BIGINT NOT NULL, state_hash VARCHAR, findings VARCHAR NOT NULL)`,
+  `CREATE TABLE IF NOT EXISTS _store.folded (subject VARCHAR NOT NULL, segment BIGINT NOT NULL, run BIGINT NOT NULL, state_hash VARCHAR, found VARCHAR NOT NULL)`,
 
   `CREATE TABLE IF NOT EXISTS _store.fold_states (subject VARCHAR NOT NULL, segment BIGINT NOT NULL, hash VARCHAR NOT NULL, state BLOB NOT NULL)`,
 
@@ -76,9 +76,6 @@ const TABLES: readonly string[] = [
   'CREATE TABLE IF NOT EXISTS _store.go_instances (service VARCHAR, instance VARCHAR NOT NULL)',
 
   'CREATE TABLE IF NOT EXISTS _store.exports (service VARCHAR, instance VARCHAR NOT NULL, metric VARCHAR NOT NULL)',
-
-  // What was missing of a subject, as its fold was told last.
-  'CREATE TABLE IF NOT EXISTS _store.known_gaps (run BIGINT NOT NULL, subject VARCHAR NOT NULL, gaps VARCHAR NOT NULL)',
 
   // Up to which commit evidence was correlated, and by what.
   `CREATE TABLE IF NOT EXISTS _store.correlated (run BIGINT NOT NULL, seq BIGINT NOT NULL, rollups VARCHAR NOT NULL, folds VARCHAR NOT NULL)`,
@@ -94,7 +91,9 @@ export const KEPT_BY_CORRELATE: readonly string[] = [
   'members',
   'go_instances',
   'exports',
-  'known_gaps',
+  'rhythms',
+  'rhythm_states',
+  'hole_history',
   'parentless',
 ];
 

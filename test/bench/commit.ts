@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { correlate } from '../../services/correlate/index.js';
 import { median } from '../../shared/robust.js';
+import { presenceOf } from '../../shared/store/coverage.js';
 import { type Batch, emptyBatch, openStore, type Store } from '../../shared/store/store.js';
 import { event, point, span } from '../helpers/store.js';
 
@@ -15,20 +16,20 @@ const SIZES = [1_000_000, 10_000_000] as const;
 const ROUNDS = 25;
 const MOST_RATIO = 1.3;
 
-const ROWS_A_SECOND = 126; // 1 M rows are more than two hours: longer than any look-back
+const ROWS_A_SECOND = 125; // 1 M rows are more than two hours: longer than any look-back
 const SERVICES = 8;
 const SCRAPE_SECONDS = 8;
 
-/** Of a hundred series that a member exports, those that detectors read. */
-const READ = [
-  'etcd_mvcc_put_total',
-  'etcd_disk_wal_write_bytes_total',
-  'etcd_mvcc_db_total_size_in_use_in_bytes',
-  'etcd_mvcc_db_total_size_in_bytes',
-  'etcd_server_quota_backend_bytes',
-  'etcd_server_slow_apply_total',
-  'etcd_server_leader_changes_seen_total',
-];
+/** Of a hundred series that a member exports, those that detectors read, and what a calm one comes to after so many seconds. */
+const READ: Readonly<Record<string, (seconds: string) => string>> = {
+  etcd_mvcc_put_total: (seconds) => `31 * ${seconds}`,
+  etcd_disk_wal_write_bytes_total: (seconds) => `31000 * ${seconds}`,
+  etcd_mvcc_db_total_size_in_use_in_bytes: () => '80000000',
+  etcd_mvcc_db_total_size_in_bytes: () => '100000000',
+  etcd_server_quota_backend_bytes: () => '2147483648',
+  etcd_server_slow_apply_total: () => '3',
+  etcd_server_leader_changes_seen_total: () => '1',
+};
 
 const root = mkdtempSync(join(tmpdir(), 'causeline-bench-'));
 process.once('SIGINT', () => process.exit(130));
@@ -84,12 +85,19 @@ async function fill(connection: DuckDBConnection, rows: number): Promise<void> {
     '[]' AS events, '[]' AS links FROM (${provenance('spans', spans)})`);
   await connection.run(`INSERT INTO _store.metric_points BY NAME SELECT * EXCLUDE (us), md5('series' || source_pos % 300) AS series_hash,
     make_timestamp(us - us % ${SCRAPE_SECONDS * 1_000_000}) AS time, ((us - us % ${SCRAPE_SECONDS * 1_000_000}) * 1000)::UBIGINT AS time_unix_nano,
-    CASE source_pos // 3 % 100 ${READ.map((name, index) => `WHEN ${index} THEN '${name}'`).join(' ')} ELSE 'etcd_other_' || (source_pos // 3 % 100) END AS metric,
-    'counter' AS kind, source_pos::DOUBLE AS value, '{}' AS attributes, 'config-store' AS service, 'config-store-' || source_pos % 3 AS instance
+    CASE source_pos // 3 % 100 ${Object.keys(READ)
+      .map((name, index) => `WHEN ${index} THEN '${name}'`)
+      .join(' ')} ELSE 'etcd_other_' || (source_pos // 3 % 100) END AS metric,
+    'counter' AS kind, (CASE source_pos // 3 % 100 ${Object.values(READ)
+      .map((valueAt, index) => `WHEN ${index} THEN ${valueAt('(us // 1000000)')}`)
+      .join(
+        ' ',
+      )} ELSE 1 END)::DOUBLE AS value, '{}' AS attributes, 'config-store' AS service, 'config-store-' || source_pos % 3 AS instance
     FROM (${provenance('points', points)})`);
   await connection.run(`INSERT INTO _store.cloudtrail_events BY NAME SELECT * EXCLUDE (us), 'event-' || source_pos AS event_id, make_timestamp(us) AS event_time,
     '123456789012' AS account_id, 'eu-west-1' AS region, 's3.amazonaws.com' AS event_source, 'GetObject' AS event_name, repeat('x', 200) AS raw
     FROM (${provenance('events', events)})`);
+  for (const statement of presenceOf(1n, BigInt(rows / 10_000) + 1n)) await connection.run(statement);
   await connection.run('CHECKPOINT');
 }
 
@@ -101,7 +109,13 @@ function thousand(second: number, seed: number): Batch {
   for (let i = 0; i < 250; i++) {
     const traceId = `${seed.toString(16).padStart(16, '0')}${i.toString(16).padStart(16, 'a')}`;
     const startUnixNano = at(i, 250);
-    const own = { traceId, service: `service-${i % SERVICES}`, startUnixNano, endUnixNano: startUnixNano + 4_000_000n };
+    const own = {
+      traceId,
+      service: `service-${i % SERVICES}`,
+      operation: 'PUT /v1/config',
+      startUnixNano,
+      endUnixNano: startUnixNano + 4_000_000n,
+    };
     const call = {
       kind: 'client' as const,
       operation: 'etcdserverpb.KV/Put',
@@ -113,14 +127,17 @@ function thousand(second: number, seed: number): Batch {
     batch.traces.push({ sourceId: 'bench', row: span(2, 0, { ...own, ...call, parentSpanId: '1'.padStart(16, '0') }) });
   }
   for (let i = 0; i < 300; i++) {
-    const index = Math.floor(i / 3) % 100;
+    const index = Math.floor(i / 3);
+    const [metric, valueAt] = Object.entries(READ)[index] ?? [`etcd_other_${index}`, () => '1'];
     const own = {
       instance: `config-store-${i % 3}`,
-      value: 1e9 + seed + i,
+      value: valueAt(String(at(0, 1) / 1_000_000_000n))
+        .split(' * ')
+        .reduce((product, factor) => product * Number(factor), 1),
       kind: 'counter' as const,
       timeUnixNano: at(0, 1),
     };
-    batch.metrics.push({ sourceId: 'bench', row: point(READ[index] ?? `etcd_other_${index}`, 0, own) });
+    batch.metrics.push({ sourceId: 'bench', row: point(metric, 0, own) });
   }
   for (let i = 0; i < 200; i++)
     batch.cloudtrail.push({

@@ -6,7 +6,15 @@ import { root } from '../helpers/data.js';
 const FOLDERS = ['services', 'shared', 'replay', 'test'];
 
 /** Of services/correlate, these wire the pure parts to a store; a file that is not named here has to be pure. */
-const WIRING = new Set(['arrivals.ts', 'index.ts', 'load.ts', 'record.ts', 'refold.ts', 'refresh.ts']);
+const WIRING = new Set([
+  'arrivals.ts',
+  'index.ts',
+  'load.ts',
+  'record.ts',
+  'refold.ts',
+  'refresh.ts',
+  'refresh-gaps.ts',
+]);
 
 const files = FOLDERS.flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, withFileTypes: true })

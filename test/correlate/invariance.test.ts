@@ -4,7 +4,8 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { type Correlated, correlate } from '../../services/correlate/index.js';
-import { standingFindings } from '../../services/correlate/refold.js';
+import { standing as standingIn } from '../../services/correlate/refold.js';
+import { overRollups } from '../../services/correlate/refresh.js';
 import type { MetricRow, SpanRow } from '../../shared/evidence.js';
 import type { Finding } from '../../shared/finding.js';
 import { type Batch, emptyBatch, openStore } from '../../shared/store/store.js';
@@ -55,7 +56,7 @@ type Standing = { readonly [Relation in 'findings' | 'chains' | 'links']: unknow
 /** What stands, history and the moments of recording apart. */
 async function standing(connection: DuckDBConnection): Promise<Standing> {
   const rows = async (query: string) => (await connection.runAndReadAll(query)).getRowObjectsJson();
-  const said = await standingFindings(connection, Number.NEGATIVE_INFINITY);
+  const said = await standingIn<Finding>(connection, overRollups, Number.NEGATIVE_INFINITY);
   return {
     findings: said.sort((a, b) => (a.id < b.id ? -1 : 1)),
     chains: await rows('SELECT * EXCLUDE (revision, recorded_at, reason, supersedes) FROM chains ORDER BY chain_id'),

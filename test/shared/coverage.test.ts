@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
+import { correlate } from '../../services/correlate/index.js';
 import { emptyBatch, openStore, type Store } from '../../shared/store/store.js';
 import { event, point, rows, span, temporaryFolder, value } from '../helpers/store.js';
 import { Chance, shuffled } from '../helpers/story.js';
@@ -59,9 +60,10 @@ async function storeOf(
 }
 
 /** What is missing, as `<scope> <state> <from second> <to second>`. */
-async function gaps({ connection }: Store): Promise<string[]> {
+async function gaps(store: Store): Promise<string[]> {
+  await correlate(store, { endOfInput: false });
   const found = await rows(
-    connection,
+    store.connection,
     `SELECT scope, state, round(epoch(from_time) - 1772330400, 3), round(epoch(to_time) - 1772330400, 3) FROM coverage
      WHERE state NOT IN ('collected', 'not_collected', 'sampled') ORDER BY ALL`,
   );
@@ -202,6 +204,36 @@ test('spans say what they lost and for how many they stand', async (t) => {
   ]);
 });
 
+test('a gap over midnight is one gap, by what was usual before it', async (t) => {
+  const midnight = 79_200;
+  const all = times(midnight - 600, midnight + 600, 5);
+  const night = [
+    ...scraped('a-0', all),
+    ...scraped('a-1', without(all, midnight - 60, midnight + 90)),
+    ...spans('api', without(times(midnight - 600, midnight + 600, 1), midnight - 200, midnight + 100)),
+    ...spans('probe', times(midnight - 600, midnight + 600, 2)),
+  ];
+  const expected = ['prod/api source_silent 79000 79300', 'store/a-1 member_down 79140 79290'];
+  t.deepEqual(await gaps(await storeOf(t, night)), expected);
+  const inSteps = await storeOf(t);
+  for (const from of times(midnight - 600, midnight + 600, 100)) {
+    await commit(
+      inSteps,
+      night.filter(({ second }) => second >= from && second < from + 100),
+    );
+    await correlate(inSteps, { endOfInput: false });
+  }
+  t.deepEqual(await gaps(inSteps), expected);
+});
+
+test('what is usual is what was usual before: a scraper that was slowed for good misses nothing', async (t) => {
+  const slowed = [...times(0, 600, 5), ...times(620, 6000, 20)];
+  const found = await gaps(await storeOf(t, scraped('a-0', slowed)));
+  t.deepEqual(found.at(0), 'store/a-0 missed_scrapes 600 620');
+  const last = Math.max(...found.map((gap) => Number(gap.split(' ').at(-1))));
+  t.true(last <= 1860, 'after half of the pauses that are looked at');
+});
+
 test('late evidence fills a gap', async (t) => {
   const all = times(0, 600, 5);
   const store = await storeOf(t, [...scraped('a-0', all), ...scraped('a-1', without(all, 200, 260))]);
@@ -221,8 +253,9 @@ const nights: fc.Arbitrary<Seen[]> = fc
       maxLength: 6,
     }),
     failures: fc.boolean(),
+    begins: fc.constantFrom(0, 3_300, 78_900), // in the middle of an hour, before the end of one, before midnight
   })
-  .map(({ seed, every, holes, failures }) => {
+  .map(({ seed, every, holes, failures, begins }) => {
     const chance = new Chance(seed);
     const away = (who: number, at: number) => holes.some((h) => h.who === who && at > h.from && at < h.from + h.length);
     const seen: Seen[] = [];
@@ -233,13 +266,18 @@ const nights: fc.Arbitrary<Seen[]> = fc
     for (const second of times(0, 600, 3))
       if (!away(3, second))
         seen.push({ second: second + chance.next(), span: 'api', dropped: second % 4, scale: 1 + (second % 3) / 7 });
-    return [...seen, ...times(0, 600, 60).map((second): Seen => ({ second, event: 'e' }))];
+    const events = times(0, 600, 60).map((second): Seen => ({ second, event: 'e' }));
+    return [...seen, ...events].map((one) => ({ ...one, second: begins + one.second }));
   });
 
 test('coverage is what the evidence says, whatever its order, its batches and how often it came', async (t) => {
   const coverageOf = async (batches: readonly (readonly Seen[])[]) => {
     const undo: (() => unknown)[] = [];
-    const store = await storeOf({ teardown: (done) => void undo.push(done) }, ...batches);
+    const store = await storeOf({ teardown: (done) => void undo.push(done) });
+    for (const seen of batches) {
+      await commit(store, seen);
+      await correlate(store, { endOfInput: false });
+    }
     const found = await rows(store.connection, 'SELECT * FROM coverage ORDER BY ALL');
     for (const done of undo.reverse()) await done();
     return found;
@@ -261,5 +299,5 @@ test('coverage is asked of the small summary, not of all evidence', async (t) =>
   const { connection } = await storeOf(t, scraped('a-0', times(0, 100, 5)));
   const plan = String(await rows(connection, 'EXPLAIN (FORMAT json) SELECT * FROM coverage'));
   const tables = new Set(Array.from(plan.matchAll(/"Table": "[^"]*?(\w+)"/g), ([, table]) => String(table)));
-  t.deepEqual([...tables].sort(), ['missed_scrapes', 'parentless', 'presence']);
+  t.deepEqual([...tables].sort(), ['hole_history', 'missed_scrapes', 'parentless', 'presence']);
 });
