@@ -110,8 +110,8 @@ function foldingOf(of: Scope): Folding<Moment, Hole> {
   };
 }
 
-/** Hides the type of the state, which is the rhythm's own. */
-const rhythmOf = (source: string): Rhythm => (source === 'metrics' ? scrapeRhythm : spanRhythm) as unknown as Rhythm;
+/** The type of the state is the rhythm's own. */
+const rhythmOf = (source: string): Rhythm => (source === 'metrics' ? scrapeRhythm : spanRhythm);
 
 /** Folds over when there was evidence. */
 const overPresence: Kept<Moment> = {

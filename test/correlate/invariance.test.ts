@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import type { DuckDBConnection } from '@duckdb/node-api';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { type Correlated, correlate } from '../../services/correlate/index.js';
-import { standing as standingIn } from '../../services/correlate/refold.js';
-import { overRollups } from '../../services/correlate/refresh.js';
 import type { MetricRow, SpanRow } from '../../shared/evidence.js';
 import type { Finding } from '../../shared/finding.js';
 import { type Batch, emptyBatch, openStore } from '../../shared/store/store.js';
+import { type Standing, standing } from '../helpers/standing.js';
 import { temporaryFolder } from '../helpers/store.js';
 import { Chance, type Evidence, evidenceOf, importWrites, type Story, shuffled, stories } from '../helpers/story.js';
 
@@ -49,21 +47,6 @@ async function correlatedInSteps(
   } finally {
     store.close();
   }
-}
-
-type Standing = { readonly [Relation in 'findings' | 'chains' | 'links']: unknown };
-
-/** What stands, history and the moments of recording apart. */
-async function standing(connection: DuckDBConnection): Promise<Standing> {
-  const rows = async (query: string) => (await connection.runAndReadAll(query)).getRowObjectsJson();
-  const said = await standingIn<Finding>(connection, overRollups, Number.NEGATIVE_INFINITY);
-  return {
-    findings: said.sort((a, b) => (a.id < b.id ? -1 : 1)),
-    chains: await rows('SELECT * EXCLUDE (revision, recorded_at, reason, supersedes) FROM chains ORDER BY chain_id'),
-    links: await rows(
-      'SELECT * EXCLUDE (revision) FROM chain_links ORDER BY chain_id, cause_finding_id, effect_finding_id, rule',
-    ),
-  };
 }
 
 function batchOf(rows: readonly Row[]): Batch {
