@@ -367,11 +367,18 @@ async function readFolded(
 
 /** The states last written or read, by their hashes: whose they are makes no difference. */
 const held = new Map<string, Uint8Array>();
-const STATES_HELD = 512;
+const BYTES_HELD = 16_000_000;
+let bytesHeld = 0;
 
 function hold(hash: string, state: Uint8Array): void {
-  if (held.size >= STATES_HELD) held.delete(held.keys().next().value!);
+  if (held.has(hash)) return;
   held.set(hash, state);
+  bytesHeld += state.length;
+  for (const [oldest, { length }] of held) {
+    if (bytesHeld <= BYTES_HELD) return;
+    held.delete(oldest);
+    bytesHeld -= length;
+  }
 }
 
 async function readStates(
