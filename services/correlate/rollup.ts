@@ -24,7 +24,6 @@ const ERROR_IDS_KEPT_A_CELL = 5;
 const HOPS_KEPT_A_PAIR = 200;
 
 export const bucketOf = (micros: number): number => Math.floor(micros / BUCKET_MICROS) * BUCKET_MICROS;
-export const segmentOf = (micros: number): number => Math.floor(micros / SEGMENT_MICROS) * SEGMENT_MICROS;
 export const clockOf = (micros: number): number => Math.floor(micros / CLOCK_MICROS) * CLOCK_MICROS;
 const cellOf = (micros: number): number => Math.floor(micros / CELL_MICROS) * CELL_MICROS;
 
