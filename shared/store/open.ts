@@ -98,9 +98,11 @@ async function open(path: string, options: Readonly<Record<string, string>>): Pr
 /** The size of row groups can be given to ATTACH only. This connection has the file as its default; another one would have to say USE too. */
 async function attach(connection: DuckDBConnection, path: string): Promise<void> {
   const file = `'${path.replaceAll("'", "''")}'`;
-  await connection.run(`ATTACH ${file} AS ${CATALOG} (TYPE duckdb, ROW_GROUP_SIZE ${ROW_GROUP_ROWS})`).catch((cause: unknown) => {
-    throw openFailure(path, cause);
-  });
+  await connection
+    .run(`ATTACH ${file} AS ${CATALOG} (TYPE duckdb, ROW_GROUP_SIZE ${ROW_GROUP_ROWS})`)
+    .catch((cause: unknown) => {
+      throw openFailure(path, cause);
+    });
   await connection.run(`USE ${CATALOG}`);
 }
 

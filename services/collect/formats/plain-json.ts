@@ -97,8 +97,8 @@ export class PlainReader {
 
   #findEscape(from: number): void {
     if (this.#escape >= from) return;
-    const escape = this.#piece.indexOf('\\', from);
-    this.#escape = escape < 0 ? this.#piece.length : escape;
+    const found = this.#piece.indexOf('\\', from);
+    this.#escape = found < 0 ? this.#piece.length : found;
   }
 
   /** Strings were hopped over: is each of their bytes ASCII and no control character? */
@@ -346,7 +346,11 @@ class Shape {
     if (known) return known;
     const sorted = this.#names().sort();
     const found = Object.entries(asked)
-      .map(([name, members]) => ({ name, place: sorted.indexOf(name), members: members === true ? undefined : members }))
+      .map(([name, members]) => ({
+        name,
+        place: sorted.indexOf(name),
+        members: members === true ? undefined : members,
+      }))
       .filter(({ place }) => place >= 0);
     this.#found.set(asked, found);
     return found;
