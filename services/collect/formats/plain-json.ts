@@ -288,8 +288,8 @@ export class PlainReader {
  * key is compared with those that came next before, and keys are sorted once a shape.
  */
 class Shape {
-  readonly #before: Shape | undefined;
-  readonly #name: string;
+  readonly before: Shape | undefined;
+  readonly name: string;
   /** Of `"name":`, as it stands in the text. */
   readonly length: number;
   /** The same in words; the last one may overlap the one before. */
@@ -301,8 +301,8 @@ class Shape {
 
   constructor(before?: Shape, name = '') {
     const key = `"${name}":`;
-    this.#before = before;
-    this.#name = name;
+    this.before = before;
+    this.name = name;
     this.length = key.length;
     this.#words = inWords(key).words.subarray(0, Math.floor(key.length / WORD));
     this.#last = inWords(key.slice(-WORD)).words[0]!;
@@ -330,21 +330,15 @@ class Shape {
   }
 
   get keys(): Keys {
-    this.#keys ??= keysOf(this.#names());
+    this.#keys ??= keysOf(namesOf(this));
     return this.#keys;
-  }
-
-  #names(): string[] {
-    const names: string[] = [];
-    for (let shape: Shape = this; shape.#before; shape = shape.#before) names.push(shape.#name);
-    return names.reverse();
   }
 
   /** Where the members asked for are among the sorted keys. */
   found(asked: Members): readonly Found[] {
     const known = this.#found.get(asked);
     if (known) return known;
-    const sorted = this.#names().sort();
+    const sorted = namesOf(this).sort();
     const found = Object.entries(asked)
       .map(([name, members]) => ({
         name,
@@ -355,6 +349,12 @@ class Shape {
     this.#found.set(asked, found);
     return found;
   }
+}
+
+function namesOf(last: Shape): string[] {
+  const names: string[] = [];
+  for (let shape = last; shape.before; shape = shape.before) names.push(shape.name);
+  return names.reverse();
 }
 
 interface Found {
