@@ -373,11 +373,11 @@ interface Keys {
 }
 
 function keysOf(names: readonly string[]): Keys {
-  const sorted = names.toSorted();
+  const order = [...names.keys()].sort((a, b) => (names[a]! < names[b]! ? -1 : 1));
   return {
     plain: new Set(names).size === names.length && !names.includes('__proto__'),
-    order: sorted.map((name) => names.indexOf(name)),
-    texts: sorted.map((name) => inWords(`${name.length}:${name}`)),
+    order,
+    texts: order.map((n) => inWords(`${names[n]!.length}:${names[n]}`)),
   };
 }
 
