@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import type { CloudTrailRow, Decoded, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
 import { GzipError, gunzipBounded, inflateFile } from '../../shared/inflate.js';
+import { ROW_GROUP_ROWS } from '../../shared/store/open.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../shared/store/store.js';
 import type { Context, EvidenceName, Source } from './source.js';
 import { sources } from './sources/index.js';
@@ -31,8 +32,8 @@ export interface Collected {
 
 type Row = CloudTrailRow | SpanRow | MetricRow;
 
-/** A commit holds about so many rows (ten CloudTrail files): fewer waste a file sync each, more cost memory. */
-const ROWS_A_COMMIT = 10_000;
+/** More than a row group, which DuckDB then writes straight to the file; still more would cost memory. */
+const ROWS_A_COMMIT = ROW_GROUP_ROWS + 1;
 
 /** Batches decoded ahead of the store: a checkpoint takes as long as decoding three. */
 const BATCHES_WAITING = 3;

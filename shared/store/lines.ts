@@ -10,14 +10,10 @@ import { DuckDBTimestampValue, type DuckDBType, type DuckDBValue } from '@duckdb
  */
 const SEPARATOR = '\u0001';
 const NULL = '\u0002';
-const MARKS = ['\0', SEPARATOR, NULL, '\n', '\r'];
-const MARK = new RegExp(`[${MARKS.join('')}]`);
+const MARKS = ['\0', '\n', '\r'];
 
 /** DuckDB holds a line whole: a longer one is rare, and goes another way. */
 const LINE_BYTES = 1024 * 1024;
-
-/** A longer value is searched once a mark, which beats an expression over each of its characters. */
-const SHORT = 256;
 
 /** Where a line stands among the bytes. */
 export interface Line {
@@ -34,17 +30,20 @@ export class Lines {
   /** Writes a row; undefined where a line cannot hold it. */
   add(values: readonly DuckDBValue[]): Line | undefined {
     let line = '';
+    let nulls = 0;
     for (const value of values) {
       const text = textOf(value);
       if (text === undefined) return undefined;
+      if (text === NULL) nulls++;
       line += text;
       line += SEPARATOR;
     }
-    const most = 3 * line.length; // bytes that a UTF-16 unit becomes
-    if (most > LINE_BYTES) return undefined;
-    this.#reserve(most);
+    if (!holdsOnly(line, values.length, nulls)) return undefined;
+    const size = Buffer.byteLength(line);
+    if (size > LINE_BYTES) return undefined;
+    this.#reserve(size);
     const from = this.#end;
-    this.#end += this.#bytes.write(line, from);
+    this.#end += this.#bytes.write(line, from, size === line.length ? 'latin1' : 'utf8'); // ASCII is only copied
     this.#bytes[this.#end - 1] = LINE_END;
     return { lines: this, from, to: this.#end };
   }
@@ -70,14 +69,23 @@ const LINE_END = 0x0a;
 
 function textOf(value: DuckDBValue): string | undefined {
   if (value === null) return NULL;
-  if (typeof value === 'string') return holdsMark(value) ? undefined : value;
+  if (typeof value === 'string') return value === NULL ? undefined : value;
   if (value instanceof DuckDBTimestampValue) return String(value.micros);
   if (Object.is(value, -0)) return '-0.0';
   return typeof value === 'object' ? undefined : String(value);
 }
 
-function holdsMark(text: string): boolean {
-  return text.length > SHORT ? MARKS.some((mark) => text.includes(mark)) : MARK.test(text);
+/** No mark but those that belong there: the values are searched all at once, which costs less than one by one. */
+function holdsOnly(line: string, separators: number, nulls: number): boolean {
+  return (
+    !MARKS.some((mark) => line.includes(mark)) && count(line, SEPARATOR) === separators && count(line, NULL) === nulls
+  );
+}
+
+function count(line: string, mark: string): number {
+  let found = 0;
+  for (let at = line.indexOf(mark); at >= 0; at = line.indexOf(mark, at + 1)) found++;
+  return found;
 }
 
 interface LineColumn {

@@ -157,10 +157,19 @@ function packed<Row extends { body: string }>(
   const bodyHash = sha256(row.body);
   return {
     bodyHash,
-    identity: table.identity(row, bodyHash),
+    identity: flat(table.identity(row, bodyHash)),
     timeMicros: table.timeMicros(row),
     line: lines.add(lineValues(table, sourceId, row, bodyHash)) ?? { sourceId, row: { ...row, body: '' } },
   };
+}
+
+/**
+ * The same text, in memory of its own. V8 joins and slices texts by reference: an identity that waits for its commit would keep the
+ * whole piece of a file alive from which its parts were cut. It copies them where a character is asked for.
+ */
+function flat(text: string): string {
+  text.charCodeAt(0);
+  return text;
 }
 
 function lineValues<Row>(table: EvidenceTable<Row>, sourceId: string, row: Row, bodyHash: string): DuckDBValue[] {

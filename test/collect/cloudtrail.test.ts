@@ -380,6 +380,23 @@ testWith(corpus, 'corpus', 'all 2,900 real records of the Stratus runs are evide
   t.is(rows.filter(({ action }) => action === 'cloudtrail:StopLogging').length, 3);
 });
 
+testWith(
+  corpus,
+  'corpus',
+  'a real record is the same row, read fast as it was delivered or slowly where white space stands in it',
+  (t, data) => {
+    let rows = 0;
+    for (const file of filesUnder(join(data, 'cloudtrail')))
+      for (const { raw } of decode(readFileSync(file)).rows) {
+        const value = JSON.parse(raw);
+        const listed = (space: number) => only(`{"Records":[${JSON.stringify(value, null, space)}]}`);
+        t.deepEqual({ ...listed(0), raw: '' }, { ...listed(1), raw: '' }, file);
+        rows++;
+      }
+    t.true(rows > 3000, String(rows));
+  },
+);
+
 testWith(corpus, 'corpus', 'all 310 records of the detonation logs are evidence', (t, data) => {
   const decoded = filesUnder(join(data, 'cloudtrail/stratus_detonations')).map((file) => decode(readFileSync(file)));
   t.deepEqual(decoded.flatMap(reasons), []);

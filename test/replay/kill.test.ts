@@ -10,7 +10,7 @@ import { incident, writeCase } from '../helpers/incident.js';
 import { rows, temporaryFolder, value, withDuckDb } from '../helpers/store.js';
 
 /** So much that a replay makes several commits. */
-const night = incident(7, { cloudtrailRecords: 14_000 });
+const night = incident(7, { cloudtrailRecords: 20_000 });
 
 /** What a store holds, but for what says when it was learnt. Evidence as a count and a hash of all rows, results in full. */
 const RELATIONS: Readonly<Record<string, string>> = {

@@ -128,15 +128,20 @@ export interface ListSplitter {
   end(): void;
 }
 
+/** Reads a listed value where it stands, instead of having it cut out: returns the index after it, or -1. */
+export type Take = (piece: string, at: number) => number;
+
+const takeNone: Take = () => -1;
+
 type Expected = 'open' | 'key' | 'colon' | 'member' | 'comma or }' | 'value' | 'comma or ]' | 'nothing more';
 
 /**
  * The values listed in `{"<list>":[ … ]}`, or in `[ … ]` where `list` is undefined. `emit` gets them in order; a member
  * beside the list or a second list is broken and stands for itself. A value over the record bound is broken too, and
- * the splitter goes on after it. Where the document stops to be JSON, all the rest of it is one broken cut: what came
+ * the splitter goes on after it. What `take` takes is not emitted. Where the document stops to be JSON, all the rest of it is one broken cut: what came
  * before has been emitted.
  */
-export function listSplitter(list: string | undefined, emit: (cut: Cut) => void): ListSplitter {
+export function listSplitter(list: string | undefined, emit: (cut: Cut) => void, take: Take = takeNone): ListSplitter {
   let expected: Expected = 'open';
   let afterComma = false;
   let listSeen = false;
@@ -163,7 +168,14 @@ export function listSplitter(list: string | undefined, emit: (cut: Cut) => void)
       const char = piece.charCodeAt(at);
       if (isSpace(char)) at++;
       else if (accept(char)) at++;
-      else cutting = startCutting(char, passed + at);
+      else {
+        const taken = expected === 'value' ? take(piece, at) : -1;
+        if (taken < 0) cutting = startCutting(char, passed + at);
+        else {
+          expected = 'comma or ]';
+          at = taken;
+        }
+      }
       if (expected === 'nothing more') return at;
     }
     passed += piece.length;

@@ -11,9 +11,11 @@ import {
   readJson,
   type Shape,
   splitValues,
+  type Take,
   utf8,
   withoutMark,
 } from '../formats/json.js';
+import { PlainReader } from '../formats/plain-json.js';
 import type { Context, FileDecoder, Source, SourceExample } from '../source.js';
 
 /**
@@ -263,7 +265,7 @@ function readObject(run: Run, cut: Shape & { text: string }, where: Where, encod
   try {
     const text = encoding.text(cut.text);
     const { value, body } = readJson(text, cut);
-    if (isObject(value)) use(run, { value, text, body }, where);
+    if (isObject(value)) use(run, { value, text, body, protoKey: protoKeyIn(value, body) }, where);
     else fault(run, 'bad_record', 'this is a value of a list, and not an object', text);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
@@ -276,6 +278,8 @@ interface Read {
   readonly value: Json;
   readonly text: string;
   readonly body: string;
+  /** It has a key that makes prototypes, somewhere in it. */
+  readonly protoKey: boolean;
 }
 
 type Use = (run: Run, read: Read, where: Where) => void;
@@ -298,8 +302,55 @@ function readRecords(run: Run, text: string, where: Where, encoding: Encoding): 
 }
 
 function recordsOf(run: Run, where: Where, encoding: Encoding): ListSplitter {
-  return listSplitter('Records', (cut) => readCut(run, cut, where, encoding, readListed));
+  const take = encoding === binaryText ? takingPlain(run, where) : undefined;
+  return listSplitter('Records', (cut) => readCut(run, cut, where, encoding, readListed), take);
 }
+
+/** Most records are so plain that what a row needs can be read where they stand. */
+function takingPlain(run: Run, where: Where): Take {
+  return (piece, at) => {
+    const read = plain.read(piece, at);
+    if (!read) return -1;
+    readListed(run, read, where);
+    return read.end;
+  };
+}
+
+/** All that is asked of a listed record: by readListed, addRecord and what they call. */
+const OBJECT_NAMED = { bucketName: true, key: true, versionId: true } as const;
+const plain = new PlainReader({
+  Event: true,
+  accountId: true,
+  awsRegion: true,
+  errorCode: true,
+  eventCategory: true,
+  eventID: true,
+  eventId: true,
+  eventName: true,
+  eventSource: true,
+  eventTime: true,
+  eventType: true,
+  eventVersion: true,
+  readOnly: true,
+  recipientAccountId: true,
+  requestID: true,
+  requestParameters: OBJECT_NAMED,
+  s3Bucket: true,
+  s3ObjectKey: true,
+  serviceEventDetails: OBJECT_NAMED,
+  sharedEventID: true,
+  sourceIPAddress: true,
+  timeWindow: { windowStart: true },
+  userAgent: true,
+  userIdentity: {
+    accountId: true,
+    arn: true,
+    invokedBy: true,
+    principalId: true,
+    sessionContext: { sessionIssuer: { arn: true } },
+    type: true,
+  },
+});
 
 /** What stands in `Records`: a record, or a pointer to where records are. */
 function readListed(run: Run, read: Read, where: Where): void {
@@ -337,7 +388,9 @@ const eventBridge: Envelope = {
   is: (value) => typed(value['detail-type']).endsWith('via CloudTrail') && isObject(value.detail),
   open: (run, { value, text }, where) => {
     const detail = value.detail as Json;
-    readListed(run, { value: detail, text: memberText(text, 'detail') ?? '', body: canonical(detail).text }, where);
+    const body = canonical(detail).text;
+    const protoKey = protoKeyIn(detail, body);
+    readListed(run, { value: detail, text: memberText(text, 'detail') ?? '', body, protoKey }, where);
   },
 };
 
@@ -448,7 +501,8 @@ function isAggregated(value: Json): boolean {
  * `AROA…:session`) and else invokedBy (services, `ec2.amazonaws.com`): of 2,900 real records 77 have no arn, 76 of them
  * are a service's.
  */
-function addRecord(run: Run, { value, text, body }: Read, where: Where): void {
+function addRecord(run: Run, read: Read, where: Where): void {
+  const { value, text, body } = read;
   const identity = objectOf(value.userIdentity);
   const issuer = objectOf(objectOf(identity.sessionContext).sessionIssuer);
   const eventTime = value.eventTime ?? objectOf(value.timeWindow).windowStart;
@@ -464,7 +518,7 @@ function addRecord(run: Run, { value, text, body }: Read, where: Where): void {
   const { bucket, objectKey, versionId } = objectNamed(value, eventSource);
   run.out.rows.push({
     body,
-    flags: flagsOf(run, value, body, eventId, eventTimeMicros, where),
+    flags: flagsOf(run, read, eventId, eventTimeMicros, where),
     position: run.position++,
     eventId,
     eventTimeMicros,
@@ -517,8 +571,7 @@ const FIRST_MICROS = BigInt(Date.UTC(2006, 0, 1)) * 1000n;
 
 function flagsOf(
   run: Run,
-  value: Json,
-  body: string,
+  { value, protoKey }: Read,
   eventId: string | null,
   timeMicros: bigint,
   where: Where,
@@ -530,8 +583,12 @@ function flagsOf(
   if (timeMicros < FIRST_MICROS) flags.push('impossible_time');
   if (run.futureMicros !== undefined && timeMicros > run.futureMicros) flags.push('future_time');
   if (!/^1\.\d+$/.test(typed(value.eventVersion))) flags.push('unknown_event_version');
-  if (body.includes('9:__proto__') && hasProtoKey(value)) flags.push('proto_key');
+  if (protoKey) flags.push('proto_key');
   return flags.length === 0 ? NO_FLAGS : flags;
+}
+
+function protoKeyIn(value: unknown, body: string): boolean {
+  return body.includes('9:__proto__') && hasProtoKey(value);
 }
 
 function hasProtoKey(value: unknown): boolean {
