@@ -2,11 +2,10 @@ import { relative } from 'node:path';
 import { rebuild } from '../replay/rebuild.js';
 import { type Replayed, replayCase } from '../replay/replay.js';
 import { close, openForReading } from '../shared/store/open.js';
-import { clock, drawChain, type Page, verdict } from './query/draw.js';
-import { explain, explainWithdrawn } from './query/explain.js';
-import { printable } from './query/printable.js';
-import { countFindings, findChain, readChains, readWhole, type WholeChain } from './query/read.js';
-import { type Format, runSql } from './query/sql.js';
+import { ask } from './query/ask.js';
+import { drawChain, type Page } from './query/draw.js';
+import { countFindings, readChains, readWhole, type WholeChain } from './query/read.js';
+import type { Format } from './query/sql.js';
 
 /** Text for people is at most this wide, and as narrow as their terminal. */
 const WIDEST = 100;
@@ -51,7 +50,7 @@ interface Standing {
 }
 
 async function whatStands(db: string): Promise<Standing> {
-  const opened = await openForReading(db, { locked: true });
+  const opened = await openForReading(db);
   try {
     const chains: WholeChain[] = [];
     for (const chain of await readChains(opened.connection)) chains.push(await readWhole(opened.connection, chain));
@@ -121,42 +120,16 @@ function warnings({ collected, ignored }: Replayed): string[] {
   ];
 }
 
-export async function chainsCommand(options: { db: string; asOf?: string; json?: boolean }): Promise<void> {
-  const opened = await openForReading(options.db, { locked: true });
-  try {
-    const chains = await readChains(opened.connection, options.asOf);
-    if (options.json) return print(JSON.stringify(chains, null, 2));
-    if (chains.length === 0)
-      return print(
-        options.asOf
-          ? `No chain was known at ${options.asOf}.`
-          : 'No chain: no finding was shown to have caused another.',
-      );
-    const wide = page();
-    for (const chain of chains) {
-      print(
-        `${chain.chain_id.slice(0, 8)}  ${clock(chain.started_at)}  ${verdict(wide, chain.verdict.padEnd(9))}  ${chain.state}  r${chain.revision}`,
-      );
-      print(`          ${printable(chain.title)}`);
-    }
-  } finally {
-    close(opened);
-  }
+export async function chainsCommand({ db, asOf, json }: { db: string; asOf?: string; json?: boolean }): Promise<void> {
+  await ask(db, { command: 'chains', ...(asOf && { asOf }), ...(json && { json }) }, page(), process.stdout);
 }
 
-export async function explainCommand(id: string, options: { db: string }): Promise<void> {
-  const opened = await openForReading(options.db, { locked: true });
-  try {
-    const chain = await findChain(opened.connection, id);
-    if (chain.state === 'withdrawn') return print(await explainWithdrawn(opened.connection, chain, page()));
-    print(await explain(opened.connection, await readWhole(opened.connection, chain), page()));
-  } finally {
-    close(opened);
-  }
+export async function explainCommand(id: string, { db }: { db: string }): Promise<void> {
+  await ask(db, { command: 'explain', id }, page(), process.stdout);
 }
 
-export async function sqlCommand(query: string, options: { db: string; format: Format }): Promise<void> {
-  await runSql(options.db, query, options.format, process.stdout);
+export async function sqlCommand(query: string, { db, format }: { db: string; format: Format }): Promise<void> {
+  await ask(db, { command: 'sql', query, format }, page(), process.stdout);
 }
 
 export async function rebuildCommand(options: { db: string }): Promise<void> {

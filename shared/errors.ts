@@ -3,6 +3,7 @@ export type ErrorCode =
   | 'bad_usage'
   | 'unreadable_input'
   | 'not_found'
+  | 'store_held'
   | 'store_newer'
   | 'store_failed'
   | 'bad_query'

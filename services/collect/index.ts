@@ -1,9 +1,9 @@
 import { readFileSync, statSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import type { CloudTrailRow, Decoded, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
+import type { Decoded, Fault } from '../../shared/evidence.js';
 import { GzipError, gunzipBounded, inflateFile } from '../../shared/inflate.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../shared/store/store.js';
-import type { Context, EvidenceName, Source } from './source.js';
+import type { Context, EvidenceName, Row, Source } from './source.js';
 import { sources } from './sources/index.js';
 
 /** One file of a case, and which source reads it. */
@@ -28,8 +28,6 @@ export interface Collected {
   missedScrapes: number;
   readonly skipped: Record<string, number>;
 }
-
-type Row = CloudTrailRow | SpanRow | MetricRow;
 
 /** A commit holds about so many rows (ten CloudTrail files): fewer waste a file sync each, more cost memory. */
 const ROWS_A_COMMIT = 10_000;

@@ -50,8 +50,8 @@ export async function openForWriting(path: string): Promise<Opened> {
   return opened;
 }
 
-/** Opens a file that exists for reading; `locked` shuts files, network and settings for good. */
-export async function openForReading(path: string, options: { locked: boolean }): Promise<Opened> {
+/** Opens a file that exists for reading. Throws `store_held` where another process has it open for writing. */
+export async function openForReading(path: string): Promise<Opened> {
   if (!existsSync(path))
     throw new CauselineError(
       'unreadable_input',
@@ -63,15 +63,20 @@ export async function openForReading(path: string, options: { locked: boolean })
     const version = await storeVersion(opened.connection);
     if (!version) throw notAStore(path); // 0: a migration that was cut short
     refuseNewer(version, path);
-    if (options.locked) {
-      await opened.connection.run('SET enable_external_access = false');
-      await opened.connection.run('SET lock_configuration = true');
-    }
   } catch (cause) {
     close(opened);
     throw cause;
   }
   return opened;
+}
+
+/** Shuts network, settings and all files but these, for good and for every connection of the instance. */
+export async function lockDown(connection: DuckDBConnection, paths: readonly string[]): Promise<void> {
+  const listed = paths.map((path) => `'${path.replaceAll("'", "''")}'`).join();
+  await connection.run(`SET GLOBAL TimeZone = 'UTC'`);
+  await connection.run(`SET allowed_paths = [${listed}]`);
+  await connection.run('SET enable_external_access = false');
+  await connection.run('SET lock_configuration = true');
 }
 
 export function close({ connection, instance }: Opened): void {
@@ -86,15 +91,29 @@ async function open(path: string, options: Readonly<Record<string, string>>): Pr
     await connection.run(`SET TimeZone = 'UTC'`);
     return { instance, connection };
   } catch (cause) {
-    throw new CauselineError('unreadable_input', 'store', openFailure(path, cause), { cause });
+    throw openFailure(path, cause);
   }
 }
 
-function openFailure(path: string, cause: unknown): string {
+function openFailure(path: string, cause: unknown): CauselineError {
   const message = cause instanceof Error ? cause.message : String(cause);
-  if (/could not set lock/i.test(message))
-    return `Another process holds ${path}: stop it, or work on a copy of the file.`;
-  return `${path} cannot be opened as a DuckDB file: ${message.split('\n')[0]}`;
+  return /could not set lock/i.test(message)
+    ? storeHeld(path, { cause })
+    : new CauselineError(
+        'unreadable_input',
+        'store',
+        `${path} cannot be opened as a DuckDB file: ${message.split('\n')[0]}`,
+        { cause },
+      );
+}
+
+export function storeHeld(path: string, more: { cause?: unknown } = {}): CauselineError {
+  return new CauselineError(
+    'store_held',
+    'store',
+    `Another process holds ${path}: stop it, or work on a copy of the file.`,
+    more,
+  );
 }
 
 async function migrate(connection: DuckDBConnection, path: string): Promise<void> {

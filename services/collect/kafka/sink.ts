@@ -1,0 +1,213 @@
+import type { Fault } from '../../../shared/evidence.js';
+import { gunzipBounded } from '../../../shared/inflate.js';
+import { badBatchOf } from '../../../shared/kafka/bad-batch.js';
+import type { Partition, Position } from '../../../shared/store/positions.js';
+import { type Batch, type Committed, emptyBatch, type Store } from '../../../shared/store/store.js';
+import type { Row, Source } from '../source.js';
+import type { Stretch } from './offsets.js';
+
+/** What the sink tells of a commit. */
+export interface Stored extends Committed {
+  readonly stretches: readonly DecodedStretch[];
+  readonly seconds: number;
+}
+
+/** A stretch, decoded: its rows wait in `batch`. */
+export interface DecodedStretch extends Stretch {
+  readonly batch: Batch;
+  /** Records that were neither evidence nor faults, by why. */
+  readonly skipped: ReadonlyMap<string, number>;
+}
+
+/** So many rows go into one transaction at most, so that it never takes long. */
+const ROWS_A_COMMIT = 10_000;
+
+/** Rows that may wait: reading stops while there are more. */
+const ROWS_WAITING = 30_000;
+
+/** A full disk is tried again so often: it may be emptied. */
+const RETRY_MS = 1_000;
+
+/**
+ * The one way from Kafka into the store. What waits while a commit is under way goes into the next one together: rows, quarantine and offsets of all partitions in one
+ * transaction. It knows itself where each partition stands: what was accepted before is refused.
+ */
+export class Sink {
+  readonly #store: Store;
+  readonly #onStored: (stored: Stored) => void;
+  readonly #next = new Map<string, bigint>();
+  /** Lines of batches that were stored, to be used again. */
+  readonly #spareLines: Batch['lines'][] = [];
+  #waiting: DecodedStretch[] = [];
+  #rows = 0;
+  #running: Promise<void> | undefined;
+  #failure: unknown;
+  #wake: (() => void)[] = [];
+  /** Why the last commit could not be made and is tried again. */
+  trouble: string | undefined;
+
+  constructor(store: Store, onStored: (stored: Stored) => void) {
+    this.#store = store;
+    this.#onStored = onStored;
+  }
+
+  /** Partitions go on where the store says. */
+  know(positions: readonly Position[]): void {
+    for (const position of positions)
+      if (!this.#next.has(keyOf(position))) this.#next.set(keyOf(position), position.next);
+  }
+
+  /** The offset that is expected next; undefined for a partition that was never read. */
+  expected(partition: Partition): bigint | undefined {
+    return this.#next.get(keyOf(partition));
+  }
+
+  /** Decodes a stretch; pure but for the clock. */
+  decode(stretch: Stretch, source: Source<Row>): DecodedStretch {
+    const batch = emptyBatch(this.#spareLines.pop());
+    const skipped = new Map<string, number>();
+    const { topic, topicId, partition } = stretch.of;
+    const nowUnixNano = BigInt(Date.now()) * 1_000_000n;
+    for (const message of stretch.messages) {
+      const origin = `${topic}/${partition}/${message.offset}`;
+      const inputId = `${stretch.of.cluster}/${topicId}/${partition}/${message.offset}`;
+      const fail = (fault: Fault) => batch.faults.push({ source: source.evidence, origin, inputId, fault });
+      const bad = badBatchOf(message);
+      if (bad && bad !== 'further') {
+        fail({ reason: 'bad_batch', detail: bad.detail, raw: bad.raw, position: 0 });
+        continue;
+      }
+      if (message.value === null) {
+        skipped.set('tombstone', (skipped.get('tombstone') ?? 0) + 1);
+        continue;
+      }
+      const decoded = decodeSafely(source, message.value, { origin, gunzip: gunzipBounded, nowUnixNano });
+      for (const row of decoded.rows) this.#store.add(batch, source.evidence, origin, row);
+      for (const fault of decoded.faults) fail(fault);
+      for (const row of decoded.missedScrapes ?? []) batch.missedScrapes.push({ sourceId: origin, row });
+      for (const [reason, count] of decoded.skipped) skipped.set(reason, (skipped.get(reason) ?? 0) + count);
+    }
+    return { ...stretch, batch, skipped };
+  }
+
+  /** Takes a stretch that begins at the expected offset; it is in the store once a later commit was told of. */
+  accept(stretch: DecodedStretch): void {
+    this.#next.set(keyOf(stretch.of), stretch.next);
+    this.#waiting.push(stretch);
+    this.#rows += rowsOf(stretch);
+    this.#running ??= this.#commitAll().finally(() => {
+      this.#running = undefined;
+    });
+    this.#running.catch(() => {}); // it is asked for in room() and drained()
+  }
+
+  /** Waits until there is room. Throws where a commit failed for good. */
+  async room(): Promise<void> {
+    if (this.#failure) throw this.#failure;
+    if (this.#rows < ROWS_WAITING) return;
+    await new Promise<void>((resolve) => this.#wake.push(resolve));
+    await this.room();
+  }
+
+  /** Waits until all that was accepted is in the store. Throws where a commit failed for good. */
+  async drained(): Promise<void> {
+    await this.#running;
+    if (this.#failure) throw this.#failure;
+  }
+
+  async #commitAll(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0) await this.#commitNext();
+    } catch (cause) {
+      this.#failure = cause;
+      throw cause;
+    } finally {
+      this.#wakeAll();
+    }
+  }
+
+  async #commitNext(): Promise<void> {
+    const taken = this.#take();
+    const started = performance.now();
+    const committed = await this.#commit(merged(taken));
+    for (const stretch of taken) this.#release(stretch);
+    this.#wakeAll();
+    this.#onStored({ ...committed, stretches: taken, seconds: (performance.now() - started) / 1000 });
+  }
+
+  #release(stretch: DecodedStretch): void {
+    this.#rows -= rowsOf(stretch);
+    stretch.batch.lines.clear();
+    this.#spareLines.push(stretch.batch.lines);
+  }
+
+  #take(): DecodedStretch[] {
+    let rows = 0;
+    let count = 0;
+    for (const stretch of this.#waiting) {
+      rows += rowsOf(stretch);
+      if (count > 0 && rows > ROWS_A_COMMIT) break;
+      count += 1;
+    }
+    return this.#waiting.splice(0, count);
+  }
+
+  async #commit(batch: Batch): Promise<Committed> {
+    for (;;) {
+      try {
+        const committed = await this.#store.commit(batch);
+        this.trouble = undefined;
+        return committed;
+      } catch (cause) {
+        if (!isFull(cause)) throw cause;
+        this.trouble = (cause as Error).message;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+
+  #wakeAll(): void {
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+}
+
+const keyOf = ({ source, cluster, topicId, partition }: Partition): string =>
+  [source, cluster, topicId, partition].join('\n');
+
+const rowsOf = ({ batch, messages }: DecodedStretch): number =>
+  Math.max(messages.length, batch.cloudtrail.length + batch.traces.length + batch.metrics.length);
+
+/** A message at which a decoder stumbles costs itself alone, as any other that cannot be read. */
+function decodeSafely(source: Source<Row>, value: Buffer, context: Parameters<Source<Row>['decode']>[1]) {
+  try {
+    return source.decode(value, context);
+  } catch (cause) {
+    const detail = `the decoder failed: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const fault: Fault = { reason: 'decoder_failed', detail, raw: value, position: 0 };
+    return { rows: [], faults: [fault], skipped: new Map<string, number>(), missedScrapes: [] };
+  }
+}
+
+/** One batch of several: the lines of each stay where they are. */
+function merged(stretches: readonly DecodedStretch[]): Batch {
+  const all = emptyBatch();
+  for (const { batch, of, from, next, messages, gaps } of stretches) {
+    for (const name of ['cloudtrail', 'traces', 'metrics', 'faults', 'missedScrapes'] as const)
+      for (const each of batch[name]) (all[name] as unknown[]).push(each);
+    const last = messages.at(-1);
+    all.consumed.push({
+      ...of,
+      from,
+      next,
+      gaps,
+      messages: messages.length,
+      lastMillis: last && Number(last.timestamp),
+    });
+  }
+  return all;
+}
+
+/** DuckDB says so of a disk without room, and the transaction is rolled back. */
+function isFull(cause: unknown): boolean {
+  return /no space left|could not (write|allocate).*disk|ENOSPC/i.test(cause instanceof Error ? cause.message : '');
+}

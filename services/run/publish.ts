@@ -1,0 +1,131 @@
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { CompressionTypes, type Kafka, Partitioners, type Producer } from 'kafkajs';
+import { log } from '../../shared/log.js';
+import { readWholeRevisions, type WholeRevision } from '../../shared/store/derived.js';
+import type { Store } from '../../shared/store/store.js';
+
+/** What a chain's revision looks like on Kafka: CloudEvents 1.0, structured mode. */
+export interface ChainEvent {
+  readonly specversion: '1.0';
+  /** Chain and revision: the same one has the same id, however often it is sent. */
+  readonly id: string;
+  readonly source: string;
+  readonly type: 'causeline.chain.revision';
+  readonly subject: string;
+  readonly time: string;
+  readonly datacontenttype: 'application/json';
+  readonly data: WholeRevision;
+}
+
+const RETRY_MS = 5_000;
+
+/** Sends each revision to a topic at least once, in the order in which they were recorded; the store knows up to which they were sent. */
+export class Publisher {
+  readonly #kafka: Kafka;
+  readonly #topic: string;
+  readonly #storeId: string;
+  readonly #connection: DuckDBConnection;
+  readonly #producer: Producer;
+  #connected = false;
+  #running: Promise<void> | undefined;
+  #again = false;
+  /** Revisions sent since the start. */
+  sent = 0;
+
+  private constructor(kafka: Kafka, topic: string, storeId: string, connection: DuckDBConnection) {
+    this.#kafka = kafka;
+    this.#topic = topic;
+    this.#storeId = storeId;
+    this.#connection = connection;
+    this.#producer = kafka.producer({
+      allowAutoTopicCreation: false,
+      createPartitioner: Partitioners.DefaultPartitioner,
+    });
+  }
+
+  static async open(kafka: Kafka, topic: string, store: Store): Promise<Publisher> {
+    return new Publisher(kafka, topic, store.storeId, await store.instance.connect());
+  }
+
+  /** There may be something to send; it is sent beside everything else. */
+  note(): void {
+    this.#again = true;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  async stop(): Promise<void> {
+    await Promise.race([this.#running, new Promise((resolve) => setTimeout(resolve, RETRY_MS / 2))]);
+    if (this.#connected) await this.#producer.disconnect();
+    this.#connection.closeSync();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again) {
+      this.#again = false;
+      try {
+        await this.#sendNew();
+      } catch (cause) {
+        log('warn', 'revisions not sent to Kafka yet', { topic: this.#topic, why: (cause as Error).message });
+        this.#again = true;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
+      }
+    }
+  }
+
+  async #sendNew(): Promise<void> {
+    const found = await this.#connection.runAndReadAll('SELECT coalesce(max(derived_seq), 0) FROM _store.published');
+    const revisions = await readWholeRevisions(this.#connection, 'r.derived_seq > ?', [
+      found.getRows()[0]![0] as bigint,
+    ]);
+    if (revisions.length === 0) return;
+    await this.#connect();
+    await this.#producer.send({
+      topic: this.#topic,
+      acks: -1,
+      compression: CompressionTypes.GZIP,
+      messages: revisions.map((revision) => ({
+        key: revision.chain.id,
+        value: JSON.stringify(chainEvent(revision, this.#storeId)),
+        headers: { 'content-type': 'application/cloudevents+json; charset=UTF-8' },
+      })),
+    });
+    this.sent += revisions.length;
+    const last = Math.max(...revisions.map(({ derivedSeq }) => derivedSeq));
+    await this.#connection.run('DELETE FROM _store.published');
+    await this.#connection.run('INSERT INTO _store.published VALUES ($1)', [BigInt(last)]);
+  }
+
+  async #connect(): Promise<void> {
+    if (this.#connected) return;
+    await createTopic(this.#kafka, this.#topic);
+    await this.#producer.connect();
+    this.#connected = true;
+  }
+}
+
+export function chainEvent(revision: WholeRevision, storeId: string): ChainEvent {
+  return {
+    specversion: '1.0',
+    id: `${revision.chain.id}/r${revision.revision}`,
+    source: `urn:causeline:store:${storeId}`,
+    type: 'causeline.chain.revision',
+    subject: revision.chain.id,
+    time: new Date(revision.recordedMicros / 1000).toISOString(),
+    datacontenttype: 'application/json',
+    data: revision,
+  };
+}
+
+/** Made with the broker's defaults where it is missing and may be made. */
+async function createTopic(kafka: Kafka, topic: string): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    if ((await admin.listTopics()).includes(topic)) return;
+    await admin.createTopics({ topics: [{ topic }], waitForLeaders: true });
+  } finally {
+    await admin.disconnect();
+  }
+}
