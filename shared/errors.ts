@@ -7,7 +7,8 @@ export type ErrorCode =
   | 'store_newer'
   | 'store_failed'
   | 'bad_query'
-  | 'bad_config';
+  | 'bad_config'
+  | 'not_available';
 
 /** The one error class: `message` is one sentence that says what is wrong and what to do. */
 export class CauselineError extends Error {
