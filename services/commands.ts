@@ -1,7 +1,9 @@
 import { relative } from 'node:path';
 import { rebuild } from '../replay/rebuild.js';
 import { type Replayed, replayCase } from '../replay/replay.js';
+import { loadConfig } from '../shared/config.js';
 import { close, openForReading } from '../shared/store/open.js';
+import { sources } from './collect/sources/index.js';
 import { ask } from './query/ask.js';
 import { drawChain, type Page } from './query/draw.js';
 import { countFindings, readChains, readWhole, type WholeChain } from './query/read.js';
@@ -145,4 +147,10 @@ export async function rebuildCommand(options: { db: string }): Promise<void> {
       : `Judged anew: ${added} chains added, ${revised} revised, ${withdrawn} withdrawn; 'causeline explain' says why.`,
   );
   print(`${db} is the new file; the old one is ${kept}.`);
+}
+
+export async function runCommand(options: { db?: string; config?: string; untilCaughtUp?: boolean }): Promise<void> {
+  const { run } = await import('./run/run.js'); // Kafka and telemetry are for this command alone
+  const { db, config: file, untilCaughtUp = false } = options;
+  process.exit(await run(loadConfig(sources, { flags: { db }, env: process.env, file }), { untilCaughtUp }));
 }

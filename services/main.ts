@@ -2,7 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { CauselineError } from '../shared/errors.js';
 import { version } from '../shared/version.js';
-import { chainsCommand, explainCommand, rebuildCommand, replayCommand, sqlCommand } from './commands.js';
+import { chainsCommand, explainCommand, rebuildCommand, replayCommand, runCommand, sqlCommand } from './commands.js';
 import { FORMATS } from './query/sql.js';
 
 /** Wires the command line. Exit codes: 0 done, 1 the answer is no, 2 bad usage or unreadable input, 70 a bug. */
@@ -48,6 +48,14 @@ program
   .addOption(db())
   .addOption(new Option('--format <format>', 'how rows are printed').choices(FORMATS).default('table'))
   .action(sqlCommand);
+
+program
+  .command('run')
+  .description('read Kafka into the store and correlate, until it is stopped')
+  .option('--db <file>', 'the DuckDB file')
+  .option('--config <file>', 'the YAML file of the configuration')
+  .option('--until-caught-up', 'end when what the topics hold now is stored and correlated')
+  .action(runCommand);
 
 program
   .command('rebuild')

@@ -20,8 +20,7 @@ export async function answer(
   exportPath: string,
   out: Writable,
 ): Promise<void> {
-  if (question.command === 'sql')
-    return writeSql(connection, question.query, question.format, exportPath, out);
+  if (question.command === 'sql') return writeSql(connection, question.query, question.format, exportPath, out);
   const text =
     question.command === 'chains'
       ? await chainsText(connection, question, page)

@@ -151,8 +151,7 @@ function send(socket: Socket, line: Line): void {
 }
 
 function errorOf(cause: unknown) {
-  if (cause instanceof CauselineError)
-    return { code: cause.code, component: cause.component, message: cause.message };
+  if (cause instanceof CauselineError) return { code: cause.code, component: cause.component, message: cause.message };
   return {
     code: 'bad_query' as const,
     component: 'query',
@@ -195,7 +194,14 @@ async function reach(db: string): Promise<Socket> {
   await new Promise<void>((done, fail) => {
     socket.once('connect', done);
     socket.once('error', (cause) =>
-      fail(new CauselineError('store_held', 'store', `Another process holds ${db} and does not answer at ${path}: ${cause.message}.`, { cause })),
+      fail(
+        new CauselineError(
+          'store_held',
+          'store',
+          `Another process holds ${db} and does not answer at ${path}: ${cause.message}.`,
+          { cause },
+        ),
+      ),
     );
   });
   return socket;

@@ -160,15 +160,12 @@ function cut(text: string): string {
 }
 
 /** Parquet is written by DuckDB itself, into the one file that is open to it, then passed on. */
-async function writeParquet(
-  connection: DuckDBConnection,
-  query: string,
-  path: string,
-  out: Writable,
-): Promise<void> {
+async function writeParquet(connection: DuckDBConnection, query: string, path: string, out: Writable): Promise<void> {
   await checked(connection, query);
   try {
-    await described(() => connection.run(`COPY (${query.replace(/;\s*$/, '')}\n) TO '${path.replaceAll("'", "''")}' (FORMAT parquet)`));
+    await described(() =>
+      connection.run(`COPY (${query.replace(/;\s*$/, '')}\n) TO '${path.replaceAll("'", "''")}' (FORMAT parquet)`),
+    );
     await pipeline(createReadStream(path), out, { end: false });
   } finally {
     rmSync(path, { force: true });

@@ -2,6 +2,9 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Store } from '../../shared/store/store.js';
 import { type Correlated, correlate } from '../correlate/index.js';
 
+/** A correlation under way may take so long when the service is to end. */
+const GRACE_MS = 4_000;
+
 /**
  * Correlates beside the commits, on a connection of its own: at most once in an interval, and again as long as there is something new. A commit never waits for it.
  */
@@ -45,13 +48,7 @@ export class Correlating {
   ): Promise<Correlating> {
     const connection = await store.instance.connect();
     const found = await connection.runAndReadAll('SELECT coalesce(max(commit_seq), 0) FROM _store.commits');
-    const started = new Correlating(
-      store,
-      connection,
-      found.getRows()[0]![0] as bigint,
-      intervalMs,
-      onCorrelated,
-    );
+    const started = new Correlating(store, connection, found.getRows()[0]![0] as bigint, intervalMs, onCorrelated);
     started.#begin();
     return started;
   }
@@ -67,18 +64,29 @@ export class Correlating {
     return this.#committed - this.upTo;
   }
 
-  /** Correlates what is left, and ends. */
+  /** Waits until all that was committed is correlated. */
+  async caughtUp(): Promise<void> {
+    while (this.behind > 0n) {
+      this.#wake();
+      await this.#running;
+    }
+  }
+
+  /** Ends soon: what is left is correlated at the next start, for its marks are in the store. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#wake();
+    const late = setTimeout(() => this.#connection.interrupt(), GRACE_MS);
     await this.#running;
-    if (this.behind > 0n) await this.#once();
+    clearTimeout(late);
     this.#connection.closeSync();
   }
 
   #begin(): void {
     this.#running ??= this.#run()
-      .catch((cause: Error) => this.#died(cause))
+      .catch((cause: Error) => {
+        if (!this.#stopping) this.#died(cause);
+      })
       .finally(() => {
         this.#running = undefined;
       });

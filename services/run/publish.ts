@@ -55,6 +55,11 @@ export class Publisher {
     });
   }
 
+  /** Waits until all that is recorded is sent. */
+  async settled(): Promise<void> {
+    await this.#running;
+  }
+
   async stop(): Promise<void> {
     await Promise.race([this.#running, new Promise((resolve) => setTimeout(resolve, RETRY_MS / 2))]);
     if (this.#connected) await this.#producer.disconnect();

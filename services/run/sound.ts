@@ -53,7 +53,7 @@ function asideWithLog(db: string, word: string): string {
 /** A store that goes on from fewer commits is another store: what witnesses said of the old one must not be held against it. */
 async function remade(db: string, store: Store, stands: bigint, ahead: readonly Head[]): Promise<Store> {
   const { storeId } = store;
-  const last = ahead.reduce((most, { commitSeq }) => (commitSeq > most ? commitSeq : most), stands);
+  const last = ahead.map(({ commitSeq }) => commitSeq).sort((a, b) => Number(b - a))[0];
   store.close();
   const { kept } = await rebuild(db, 'rolled-back');
   const fresh = await openStore(db);

@@ -8,6 +8,7 @@ export async function topicIds(kafka: Kafka, topics: readonly string[]): Promise
   const cluster = clusterOf(kafka);
   await cluster.connect();
   try {
+    await cluster.refreshMetadata();
     const broker = await cluster.findControllerBroker();
     return await broker.connectionPool.send(metadata(topics));
   } finally {
@@ -17,6 +18,7 @@ export async function topicIds(kafka: Kafka, topics: readonly string[]): Promise
 
 interface Cluster {
   connect(): Promise<void>;
+  refreshMetadata(): Promise<void>;
   disconnect(): Promise<void>;
   findControllerBroker(): Promise<{ connectionPool: { send<T>(protocol: Protocol<T>): Promise<T> } }>;
 }

@@ -210,5 +210,8 @@ const RELATIONS: readonly string[] = [
 ];
 
 export const MIGRATIONS: readonly Migration[] = [
-  { version: 1, statements: [...TABLES, ...POSITION_TABLES, ...COVERAGE_TABLES, ...RELATIONS, ...POSITION_VIEWS, ...COVERAGE_VIEWS] },
+  {
+    version: 1,
+    statements: [...TABLES, ...POSITION_TABLES, ...COVERAGE_TABLES, ...RELATIONS, ...POSITION_VIEWS, ...COVERAGE_VIEWS],
+  },
 ];

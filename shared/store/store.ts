@@ -107,6 +107,9 @@ export const emptyBatch = (lines = new Lines()): Batch => ({
   lines,
 });
 
+/** The file by which lines go to DuckDB. */
+export const linesPath = (db: string): string => `${db}.batch`;
+
 export async function openStore(path: string): Promise<Store> {
   const opened = await openForWriting(path);
   const { connection } = opened;
@@ -131,7 +134,7 @@ export async function openStore(path: string): Promise<Store> {
       const table = tables[source] as EvidenceTable<unknown>;
       (batch[source] as Packed<unknown>[]).push(packed(table, batch.lines, { sourceId, row }));
     },
-    commit: (batch) => commit({ connection, tables, linesPath: `${path}.batch` }, batch),
+    commit: (batch) => commit({ connection, tables, linesPath: linesPath(path) }, batch),
     checkpoint: async () => void (await connection.run('CHECKPOINT')),
     close: () => close(opened),
   };

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
-import { ask } from "../../services/query/ask.js";
+import { ask } from '../../services/query/ask.js';
 import type { Format } from '../../services/query/sql.js';
 import { CauselineError } from '../../shared/errors.js';
 import { emptyBatch, openStore } from '../../shared/store/store.js';
@@ -37,7 +37,7 @@ async function answer(query: string, format: Format = 'json'): Promise<Buffer> {
       done();
     },
   });
-  await ask(db, { command: "sql", query, format }, { width: 80, colour: false }, out);
+  await ask(db, { command: 'sql', query, format }, { width: 80, colour: false }, out);
   return Buffer.concat(pieces);
 }
 

@@ -51,8 +51,7 @@ export class Committer {
     try {
       await this.#consumer.commitOffsets(offsets);
     } catch (cause) {
-      for (const [partition, each] of taken)
-        if (!this.#waiting.has(partition)) this.#waiting.set(partition, each);
+      for (const [partition, each] of taken) if (!this.#waiting.has(partition)) this.#waiting.set(partition, each);
       log('info', 'offsets not committed to Kafka yet', { topic: this.#topic, why: (cause as Error).message });
     }
   }

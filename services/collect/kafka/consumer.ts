@@ -1,15 +1,15 @@
 import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import { log } from '../../../shared/log.js';
-import { type Gap, type Partition, type Position, positionsOf } from '../../../shared/store/positions.js';
+import { type Partition, type Position, positionsOf } from '../../../shared/store/positions.js';
 import type { Store } from '../../../shared/store/store.js';
 import type { Row, Source } from '../source.js';
 import { Committer } from './committer.js';
-import { hasJump, type Jumps, type Stretch, stretches } from './offsets.js';
+import { filteredGaps, hasJump, type Jumps, type Stretch, stretches } from './offsets.js';
 import type { Sink } from './sink.js';
 import { describeTopic, partitionOf, type Topic } from './topic.js';
 
 /** What one source reads, and as whom. */
-export interface SourceSettings {
+export interface Reading {
   readonly name: string;
   readonly source: Source<Row>;
   readonly kafka: Kafka;
@@ -30,7 +30,7 @@ const PARTITIONS_AT_ONCE = 4;
  * Reads one topic into the sink, from where the store stands, in a consumer group of its own. It lives until it is stopped, dies, or its topic is made anew.
  */
 export class SourceConsumer {
-  readonly settings: SourceSettings;
+  readonly settings: Reading;
   readonly topic: Topic;
   readonly #sink: Sink;
   readonly #consumer: Consumer;
@@ -48,13 +48,7 @@ export class SourceConsumer {
   redelivered = 0;
   lastHeartbeat = Date.now();
 
-  private constructor(
-    settings: SourceSettings,
-    topic: Topic,
-    sink: Sink,
-    storeId: string,
-    known: readonly Position[],
-  ) {
+  private constructor(settings: Reading, topic: Topic, sink: Sink, storeId: string, known: readonly Position[]) {
     this.settings = settings;
     this.topic = topic;
     this.#sink = sink;
@@ -65,7 +59,7 @@ export class SourceConsumer {
 
   /** Joins the group and begins to read. */
   static async start(
-    settings: SourceSettings,
+    settings: Reading,
     topic: Topic,
     sink: Sink,
     store: Pick<Store, 'connection' | 'storeId'>,
@@ -106,9 +100,7 @@ export class SourceConsumer {
   }
 
   reads({ source, cluster, topic }: Partition): boolean {
-    return (
-      source === this.settings.source.evidence && cluster === this.topic.cluster && topic === this.topic.name
-    );
+    return source === this.settings.source.evidence && cluster === this.topic.cluster && topic === this.topic.name;
   }
 
   /** Stops reading, tells Kafka what is stored, and leaves the group. */
@@ -176,28 +168,27 @@ export class SourceConsumer {
     return { low: now?.partitions.get(partition)?.low ?? 0n, compacted: this.topic.compacted };
   }
 
-  #skipFiltered({ partition, firstOffset, lastOffset }: { partition: number; firstOffset: string; lastOffset: string }) {
-    const before = this.#filtered.get(partition) ?? Promise.resolve();
-    const skipped = before.then(async () => {
-      const of = this.partition(partition);
-      const from = this.expected(partition);
-      const next = BigInt(lastOffset) + 1n;
-      if (next <= from) return;
-      const first = BigInt(firstOffset) > from ? BigInt(firstOffset) : from;
-      const low = first > from ? (await this.#jumps(partition)).low : from;
-      const gaps: Gap[] = [
-        ...(low > from ? [{ from, to: low, cause: 'retention' as const }] : []),
-        ...(first > low ? [{ from: low, to: first, cause: 'unknown' as const }] : []),
-        ...(next - 1n > first ? [{ from: first, to: next - 1n, cause: 'aborted_transaction' as const }] : []),
-        { from: next - 1n, to: next, cause: 'transaction_marker' },
-      ];
-      this.#sink.accept(this.#sink.decode({ of, from, next, messages: [], gaps }, this.settings.source));
-    });
-    this.#filtered.set(partition, skipped);
+  #skipFiltered(filtered: { partition: number; firstOffset: string; lastOffset: string }): void {
+    const before = this.#filtered.get(filtered.partition) ?? Promise.resolve();
+    this.#filtered.set(filtered.partition, this.#acceptFiltered(before, filtered));
+  }
+
+  async #acceptFiltered(
+    before: Promise<void>,
+    { partition, firstOffset, lastOffset }: { partition: number; firstOffset: string; lastOffset: string },
+  ): Promise<void> {
+    await before;
+    const from = this.expected(partition);
+    const marker = BigInt(lastOffset);
+    if (marker < from) return;
+    const jumps = BigInt(firstOffset) > from ? await this.#jumps(partition) : undefined;
+    const gaps = filteredGaps(from, BigInt(firstOffset), marker, jumps);
+    const stretch = { of: this.partition(partition), from, next: marker + 1n, messages: [], gaps };
+    this.#sink.accept(this.#sink.decode(stretch, this.settings.source));
   }
 }
 
-function consumerOf({ kafka, group, sessionTimeoutMs }: SourceSettings): Consumer {
+function consumerOf({ kafka, group, sessionTimeoutMs }: Reading): Consumer {
   return kafka.consumer({
     groupId: group,
     sessionTimeout: sessionTimeoutMs,

@@ -85,6 +85,18 @@ function addGap(gaps: Gap[], offset: bigint, cause: GapCause): void {
   else gaps.push({ from: offset, to: offset + 1n, cause });
 }
 
+/**
+ * The offsets of a batch without a message for us, `first` to `last`, and those before it that it jumps over. It ends with the marker of its transaction; what
+ * stands before the marker was aborted.
+ */
+export function filteredGaps(expected: bigint, first: bigint, last: bigint, jumps: Jumps | undefined): Gap[] {
+  const gaps = first > expected ? jumped(expected, first, jumps) : [];
+  const from = first > expected ? first : expected;
+  if (last > from) gaps.push({ from, to: last, cause: 'aborted_transaction' });
+  gaps.push({ from: last, to: last + 1n, cause: 'transaction_marker' });
+  return gaps;
+}
+
 /** Below the first offset that the broker has, retention took them; above it, compaction may have. */
 function jumped(from: bigint, to: bigint, jumps: Jumps | undefined): Gap[] {
   const low = jumps?.low ?? 0n;

@@ -12,6 +12,14 @@ export interface Stored extends Committed {
   readonly seconds: number;
 }
 
+export interface SinkHooks {
+  /** A commit waits for this before anybody is told of it. */
+  afterCommit(commitSeq: bigint): Promise<void>;
+  onStored(stored: Stored): void;
+  /** There was not enough memory for a commit: whoever else uses the store gives way. */
+  onPressure(): void;
+}
+
 /** A stretch, decoded: its rows wait in `batch`. */
 export interface DecodedStretch extends Stretch {
   readonly batch: Batch;
@@ -25,7 +33,7 @@ const ROWS_A_COMMIT = 10_000;
 /** Rows that may wait: reading stops while there are more. */
 const ROWS_WAITING = 30_000;
 
-/** A full disk is tried again so often: it may be emptied. */
+/** What a full disk or a want of memory holds up is tried again so often. */
 const RETRY_MS = 1_000;
 
 /**
@@ -34,7 +42,7 @@ const RETRY_MS = 1_000;
  */
 export class Sink {
   readonly #store: Store;
-  readonly #onStored: (stored: Stored) => void;
+  readonly #hooks: SinkHooks;
   readonly #next = new Map<string, bigint>();
   /** Lines of batches that were stored, to be used again. */
   readonly #spareLines: Batch['lines'][] = [];
@@ -46,9 +54,9 @@ export class Sink {
   /** Why the last commit could not be made and is tried again. */
   trouble: string | undefined;
 
-  constructor(store: Store, onStored: (stored: Stored) => void) {
+  constructor(store: Store, hooks: SinkHooks) {
     this.#store = store;
-    this.#onStored = onStored;
+    this.#hooks = hooks;
   }
 
   /** Partitions go on where the store says. */
@@ -130,9 +138,10 @@ export class Sink {
     const taken = this.#take();
     const started = performance.now();
     const committed = await this.#commit(merged(taken));
+    if (committed.commitSeq !== undefined) await this.#hooks.afterCommit(committed.commitSeq);
     for (const stretch of taken) this.#release(stretch);
     this.#wakeAll();
-    this.#onStored({ ...committed, stretches: taken, seconds: (performance.now() - started) / 1000 });
+    this.#hooks.onStored({ ...committed, stretches: taken, seconds: (performance.now() - started) / 1000 });
   }
 
   #release(stretch: DecodedStretch): void {
@@ -159,7 +168,8 @@ export class Sink {
         this.trouble = undefined;
         return committed;
       } catch (cause) {
-        if (!isFull(cause)) throw cause;
+        if (isOutOfMemory(cause)) this.#hooks.onPressure();
+        else if (!isFull(cause)) throw cause;
         this.trouble = (cause as Error).message;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
@@ -208,6 +218,7 @@ function merged(stretches: readonly DecodedStretch[]): Batch {
 }
 
 /** DuckDB says so of a disk without room, and the transaction is rolled back. */
-function isFull(cause: unknown): boolean {
-  return /no space left|could not (write|allocate).*disk|ENOSPC/i.test(cause instanceof Error ? cause.message : '');
-}
+const isFull = (cause: unknown): boolean =>
+  /no space left|could not (write|allocate).*disk|ENOSPC/i.test(String(cause));
+
+const isOutOfMemory = (cause: unknown): boolean => /out of memory/i.test(String(cause));

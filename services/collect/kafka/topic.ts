@@ -1,4 +1,4 @@
-import type { Kafka } from 'kafkajs';
+import kafkajs, { type Kafka } from 'kafkajs';
 import { topicIds } from '../../../shared/kafka/topic-ids.js';
 import type { Partition, Position } from '../../../shared/store/positions.js';
 
@@ -45,10 +45,10 @@ function boundsOf(offsets: Awaited<ReturnType<Admin['fetchTopicOffsets']>>): Map
 
 /** Who may not read the topic's settings does not know. */
 async function isCompacted(admin: Admin, name: string): Promise<boolean> {
-  const TOPIC = 2;
+  const type = kafkajs.ConfigResourceTypes.TOPIC;
   const configNames = ['cleanup.policy'];
   const answer = await admin
-    .describeConfigs({ includeSynonyms: false, resources: [{ type: TOPIC, name, configNames }] })
+    .describeConfigs({ includeSynonyms: false, resources: [{ type, name, configNames }] })
     .catch(() => undefined);
   return answer?.resources[0]?.configEntries.some(({ configValue }) => configValue.includes('compact')) ?? false;
 }

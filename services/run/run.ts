@@ -1,0 +1,223 @@
+import type { Config } from '../../shared/config.js';
+import { kafkaClient } from '../../shared/kafka/client.js';
+import { registerCodecs } from '../../shared/kafka/codecs.js';
+import { log } from '../../shared/log.js';
+import { HeadFile } from '../../shared/store/head.js';
+import { lockDown } from '../../shared/store/open.js';
+import { linesPath, type Store } from '../../shared/store/store.js';
+import type { Reading } from '../collect/kafka/consumer.js';
+import { Sink, type Stored } from '../collect/kafka/sink.js';
+import type { Row, Source } from '../collect/source.js';
+import { sources } from '../collect/sources/index.js';
+import { AnswerServer } from '../query/socket.js';
+import { Correlating } from './correlating.js';
+import { Figures } from './figures.js';
+import { serveHealth } from './http.js';
+import { Publisher } from './publish.js';
+import { Reader } from './reader.js';
+import { openSound } from './sound.js';
+import { startTelemetry } from './telemetry.js';
+import { witnesses } from './witnesses.js';
+
+export interface RunOptions {
+  /** End when the offsets that were last at start are stored and correlated. */
+  readonly untilCaughtUp: boolean;
+}
+
+/** A source that has a backlog and stores nothing for so many session timeouts is stuck. */
+const STUCK_SESSIONS = 3;
+
+/** Signalled to end, the service takes no longer than this. */
+const END_WITHIN_MS = 9_500;
+
+/**
+ * Reads Kafka into the store, correlates and answers, until it is told to end (SIGTERM, SIGINT) or something fails for good. Returns the exit code: 0 where it was told to
+ * end or caught up, 1 where it should be started anew.
+ */
+export async function run(config: Config, { untilCaughtUp }: RunOptions): Promise<number> {
+  registerCodecs();
+  const readings = readingsOf(config);
+  const signalled = onSignal();
+  const store = await openSound(config.db, () => witnesses(readings));
+  for (const notice of store.notices) log('info', notice);
+  const service = await Service.start(config, readings, store);
+  const ends = [signalled, service.failed(), ...(untilCaughtUp ? [service.caughtUp()] : [])];
+  const end = await Promise.race(ends);
+  if (end.code === 0) log('info', end.why);
+  else log('error', end.why);
+  const late = setTimeout(() => process.exit(end.code), END_WITHIN_MS).unref();
+  await service.stop();
+  clearTimeout(late);
+  return end.code;
+}
+
+interface End {
+  readonly code: number;
+  readonly why: string;
+}
+
+function onSignal(): Promise<End> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const)
+      process.once(signal, () => resolve({ code: 0, why: `ends: ${signal}` }));
+  });
+}
+
+function readingsOf(config: Config): Reading[] {
+  return config.sources.map(({ name, source, topic, group, kafka }) => ({
+    name,
+    source: sources.find((known) => known.name === source) as unknown as Source<Row>,
+    kafka: kafkaClient(kafka),
+    topic,
+    group,
+    sessionTimeoutMs: kafka.sessionTimeoutMs,
+  }));
+}
+
+/** The parts of a running service, and the order in which they start and end. */
+class Service {
+  readonly #store: Store;
+  readonly #head: HeadFile;
+  readonly #figures = new Figures();
+  readonly #sink: Sink;
+  readonly #readers: readonly Reader[];
+  #reading: Promise<void> = Promise.resolve();
+  #correlating!: Correlating;
+  #publisher!: Publisher;
+  #answers!: AnswerServer;
+  #telemetry!: Awaited<ReturnType<typeof startTelemetry>>;
+  #http!: Awaited<ReturnType<typeof serveHealth>>;
+  #failure: string | undefined;
+  #fail: (why: string) => void = () => {};
+  readonly #failed: Promise<string>;
+
+  private constructor(store: Store, head: HeadFile, readings: readonly Reading[]) {
+    this.#store = store;
+    this.#head = head;
+    this.#failed = new Promise((resolve) => {
+      this.#fail = resolve;
+    });
+    this.#sink = new Sink(store, {
+      afterCommit: (commitSeq) => head.write({ storeId: store.storeId, commitSeq }),
+      onStored: (stored) => this.#stored(stored),
+      onPressure: () => this.#answers.interrupt(),
+    });
+    this.#readers = readings.map((reading) => new Reader(reading, store, this.#sink));
+  }
+
+  static async start(config: Config, readings: readonly Reading[], store: Store): Promise<Service> {
+    const service = new Service(store, await HeadFile.open(config.db), readings);
+    const exportPath = `${config.db}.export`;
+    await lockDown(store.connection, [linesPath(config.db), exportPath]);
+    service.#telemetry = await startTelemetry({
+      figures: service.#figures,
+      dirtyCommits: () => Number(service.#correlating.behind),
+      redelivered: () => service.#readers.reduce((sum, { redelivered }) => sum + redelivered, 0),
+    });
+    service.#correlating = await Correlating.start(store, config.correlateIntervalMs, (correlated, seconds) => {
+      service.#figures.correlated(correlated);
+      service.#telemetry.correlationTook(seconds);
+      service.#publisher.note();
+    });
+    service.#publisher = await Publisher.open(kafkaClient(config.kafka), config.chainsTopic, store);
+    service.#publisher.note();
+    service.#answers = await AnswerServer.listen(config.db, store.instance, exportPath);
+    service.#http = await serveHealth(config.http, {
+      ill: () => service.#ill(),
+      unready: () => service.#unready(),
+      scrape: (request, response) => service.#scrape(request, response),
+    });
+    log('info', 'runs', { db: config.db, http: config.http.replace(/\d+$/, String(service.#http.port)) });
+    service.#read();
+    return service;
+  }
+
+  /** Settles when the service cannot go on. */
+  async failed(): Promise<End> {
+    const dead = this.#correlating.dead.then((cause) => `correlation failed: ${cause.message}`);
+    const stuck = this.#stuck();
+    return { code: 1, why: `ends, to be started anew: ${await Promise.race([this.#failed, dead, stuck])}` };
+  }
+
+  /** Settles when all that the topics held at start is stored and correlated. */
+  async caughtUp(): Promise<End> {
+    const goals = await Promise.all(this.#readers.map(async (reader) => ({ reader, goals: await reader.goals() })));
+    while (!goals.every(({ reader, goals: own }) => reader.reached(own))) await pause(100);
+    await this.#sink.drained();
+    await this.#correlating.caughtUp();
+    await this.#publisher.settled();
+    return { code: 0, why: 'caught up: what the topics held at start is stored and correlated' };
+  }
+
+  /** Drains, commits, leaves the groups, ends. */
+  async stop(): Promise<void> {
+    for (const reader of this.#readers) reader.stop();
+    await this.#reading;
+    await this.#http.close();
+    await this.#correlating.stop();
+    await this.#publisher.stop();
+    await this.#answers.close();
+    await this.#telemetry.stop();
+    await this.#head.close();
+    this.#store.close();
+  }
+
+  #read(): void {
+    const reading = this.#readers.map((reader) =>
+      reader.run().catch((cause: Error) => this.#failBecause(`${reader.settings.name}: ${cause.message}`)),
+    );
+    this.#reading = Promise.all(reading).then(() => undefined);
+  }
+
+  #failBecause(why: string): void {
+    this.#failure ??= why;
+    this.#fail(why);
+  }
+
+  #stored(stored: Stored): void {
+    this.#figures.stored(stored, Date.now());
+    this.#telemetry.commitTook(stored.seconds);
+    if (stored.commitSeq === undefined) return;
+    for (const stretch of stored.stretches)
+      for (const reader of this.#readers) reader.stored(stretch, stored.commitSeq);
+    this.#correlating.note(stored.commitSeq);
+  }
+
+  async #stuck(): Promise<string> {
+    for (;;) {
+      await pause(1_000);
+      const why = this.#readers.flatMap((reader) => stuckBecause(reader)).at(0);
+      if (why) return why;
+    }
+  }
+
+  #ill(): string[] {
+    return [...(this.#failure ? [this.#failure] : []), ...this.#readers.flatMap(stuckBecause)];
+  }
+
+  #unready(): string[] {
+    const { trouble } = this.#sink;
+    return [
+      ...(trouble ? [`the store cannot be written: ${trouble}`] : []),
+      ...this.#readers.flatMap(({ settings, trouble: why }) => (why ? [`${settings.name}: ${why}`] : [])),
+    ];
+  }
+
+  #scrape(...asked: Parameters<Awaited<ReturnType<typeof startTelemetry>>['scrape']>): void {
+    this.#figures.lags = this.#readers.flatMap(({ lags }) => lags);
+    this.#telemetry.scrape(...asked);
+  }
+}
+
+function stuckBecause(reader: Reader): string[] {
+  const now = Date.now();
+  const most = STUCK_SESSIONS * reader.settings.sessionTimeoutMs;
+  const behind = reader.lags.reduce((sum, lag) => sum + lag.behind, 0n);
+  const { name } = reader.settings;
+  if (reader.silentMillis(now) > most) return [`${name}: no heartbeat for ${most / 1000} s`];
+  if (behind > 0n && now - reader.progressMillis > most)
+    return [`${name}: nothing stored for ${most / 1000} s while ${behind} messages wait`];
+  return [];
+}
+
+const pause = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis).unref());
