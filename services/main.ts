@@ -21,8 +21,13 @@ const json = () => new Option('--json', 'print one JSON document and nothing els
 program
   .command('replay')
   .description('replay an archived incident: evidence, findings, links, chains')
-  .argument('<case>', 'a case folder (it holds case.yaml)')
+  .argument('<case>', "a case folder (it holds case.yaml), or 'kafka:' for what the topics hold")
   .addOption(db())
+  .option('--from <time>', 'kafka: from this broker time on (ISO 8601)')
+  .option('--to <time>', 'kafka: up to this broker time')
+  .option('--to-kafka', "drive the case through Kafka's topics instead")
+  .option('--speed <speed>', "to Kafka: 'max', or how many times as fast as it happened", 'max')
+  .option('--config <file>', 'the YAML file of the configuration')
   .addOption(json())
   .action(replayCommand);
 
@@ -83,7 +88,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await program.parseAsync();
 } catch (cause) {
-  process.exitCode = report(cause);
+  const code = report(cause);
+  process.stdout.write('', () => process.exit(code)); // whatever a failed command still holds
 }
 
 function report(cause: unknown): number {

@@ -188,7 +188,7 @@ export class SourceConsumer {
   }
 }
 
-function consumerOf({ kafka, group, sessionTimeoutMs }: Reading): Consumer {
+export function consumerOf({ kafka, group, sessionTimeoutMs }: Reading): Consumer {
   return kafka.consumer({
     groupId: group,
     sessionTimeout: sessionTimeoutMs,

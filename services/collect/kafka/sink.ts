@@ -1,9 +1,7 @@
-import type { Fault } from '../../../shared/evidence.js';
-import { gunzipBounded } from '../../../shared/inflate.js';
-import { badBatchOf } from '../../../shared/kafka/bad-batch.js';
 import type { Partition, Position } from '../../../shared/store/positions.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../../shared/store/store.js';
 import type { Row, Source } from '../source.js';
+import { type DecodedStretch, decodeStretch } from './decode.js';
 import type { Stretch } from './offsets.js';
 
 /** What the sink tells of a commit. */
@@ -18,13 +16,6 @@ export interface SinkHooks {
   onStored(stored: Stored): void;
   /** There was not enough memory for a commit: whoever else uses the store gives way. */
   onPressure(): void;
-}
-
-/** A stretch, decoded: its rows wait in `batch`. */
-export interface DecodedStretch extends Stretch {
-  readonly batch: Batch;
-  /** Records that were neither evidence nor faults, by why. */
-  readonly skipped: ReadonlyMap<string, number>;
 }
 
 /** So many rows go into one transaction at most, so that it never takes long. */
@@ -70,32 +61,9 @@ export class Sink {
     return this.#next.get(keyOf(partition));
   }
 
-  /** Decodes a stretch; pure but for the clock. */
+  /** Decodes a stretch into memory that an earlier one has left. */
   decode(stretch: Stretch, source: Source<Row>): DecodedStretch {
-    const batch = emptyBatch(this.#spareLines.pop());
-    const skipped = new Map<string, number>();
-    const { topic, topicId, partition } = stretch.of;
-    const nowUnixNano = BigInt(Date.now()) * 1_000_000n;
-    for (const message of stretch.messages) {
-      const origin = `${topic}/${partition}/${message.offset}`;
-      const inputId = `${stretch.of.cluster}/${topicId}/${partition}/${message.offset}`;
-      const fail = (fault: Fault) => batch.faults.push({ source: source.evidence, origin, inputId, fault });
-      const bad = badBatchOf(message);
-      if (bad && bad !== 'further') {
-        fail({ reason: 'bad_batch', detail: bad.detail, raw: bad.raw, position: 0 });
-        continue;
-      }
-      if (message.value === null) {
-        skipped.set('tombstone', (skipped.get('tombstone') ?? 0) + 1);
-        continue;
-      }
-      const decoded = decodeSafely(source, message.value, { origin, gunzip: gunzipBounded, nowUnixNano });
-      for (const row of decoded.rows) this.#store.add(batch, source.evidence, origin, row);
-      for (const fault of decoded.faults) fail(fault);
-      for (const row of decoded.missedScrapes ?? []) batch.missedScrapes.push({ sourceId: origin, row });
-      for (const [reason, count] of decoded.skipped) skipped.set(reason, (skipped.get(reason) ?? 0) + count);
-    }
-    return { ...stretch, batch, skipped };
+    return decodeStretch(this.#store, stretch, source, emptyBatch(this.#spareLines.pop()));
   }
 
   /** Takes a stretch that begins at the expected offset; it is in the store once a later commit was told of. */
@@ -186,17 +154,6 @@ const keyOf = ({ source, cluster, topicId, partition }: Partition): string =>
 
 const rowsOf = ({ batch, messages }: DecodedStretch): number =>
   Math.max(messages.length, batch.cloudtrail.length + batch.traces.length + batch.metrics.length);
-
-/** A message at which a decoder stumbles costs itself alone, as any other that cannot be read. */
-function decodeSafely(source: Source<Row>, value: Buffer, context: Parameters<Source<Row>['decode']>[1]) {
-  try {
-    return source.decode(value, context);
-  } catch (cause) {
-    const detail = `the decoder failed: ${cause instanceof Error ? cause.message : String(cause)}`;
-    const fault: Fault = { reason: 'decoder_failed', detail, raw: value, position: 0 };
-    return { rows: [], faults: [fault], skipped: new Map<string, number>(), missedScrapes: [] };
-  }
-}
 
 /** One batch of several: the lines of each stay where they are. */
 function merged(stretches: readonly DecodedStretch[]): Batch {
