@@ -1,7 +1,11 @@
 import { relative } from 'node:path';
 import { rebuild } from '../replay/rebuild.js';
 import { type Replayed, replayCase } from '../replay/replay.js';
+import { printedConfig } from '../shared/config/print.js';
+import { settingsOf } from '../shared/config/settings.js';
+import { readConfig } from '../shared/config.js';
 import { close, openForReading } from '../shared/store/open.js';
+import { sources } from './collect/sources/index.js';
 import { clock, drawChain, type Page, verdict } from './query/draw.js';
 import { explain, explainWithdrawn } from './query/explain.js';
 import { printable } from './query/printable.js';
@@ -172,4 +176,9 @@ export async function rebuildCommand(options: { db: string }): Promise<void> {
       : `Judged anew: ${added} chains added, ${revised} revised, ${withdrawn} withdrawn; 'causeline explain' says why.`,
   );
   print(`${db} is the new file; the old one is ${kept}.`);
+}
+
+export function configCommand(options: { config?: string }): void {
+  const { valid, originOf } = readConfig(sources, { env: process.env, file: options.config });
+  process.stdout.write(printedConfig(valid, originOf, settingsOf(sources)));
 }
