@@ -116,7 +116,7 @@ test('causeline takes its environment, and answers where its health is asked for
   const port = http.split(':').at(-1)!;
   t.true(healthcheck!.test.at(-1)!.includes(`http://127.0.0.1:${port}/healthz`));
   t.deepEqual(ports, [`127.0.0.1:${port}:${port}`]);
-  t.is(port, usual.http.split(':').at(-1));
+  t.is(usual.http.split(':').at(-1), port);
   t.true(db.startsWith(`${volumes![0]!.split(':')[1]}/`));
 });
 
