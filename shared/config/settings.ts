@@ -21,7 +21,7 @@ export function settingsOf(sources: readonly KnownSource[]): Setting[] {
       variable: `CAUSELINE_TOPIC_${topicKey(source).toUpperCase()}`,
       key: `topics.${topicKey(source)}`,
       default: source.topic,
-      meaning: `where \`${source.name}\` are read from`,
+      meaning: `topic that the source \`${source.name}\` reads`,
     })),
     ...OTHERS,
   ];
@@ -76,7 +76,7 @@ const OTHERS: readonly Setting[] = [
     variable: 'CAUSELINE_TOPIC_CHAINS',
     key: 'topics.chains',
     default: 'causeline.chains',
-    meaning: 'where revisions of chains are written to',
+    meaning: 'topic to which revisions of chains are written',
   },
   {
     variable: 'CAUSELINE_GROUP',

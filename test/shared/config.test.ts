@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { parse } from 'yaml';
@@ -8,6 +8,7 @@ import { settingsOf } from '../../shared/config/settings.js';
 import { databaseFile, loadConfig } from '../../shared/config.js';
 import type { CauselineError } from '../../shared/errors.js';
 import { causeline } from '../helpers/cli.js';
+import { root } from '../helpers/data.js';
 import { temporaryFolder } from '../helpers/store.js';
 
 const yaml = (t: ExecutionContext, text: string): string => {
@@ -148,6 +149,16 @@ sources:
       kafka: { brokers: ['three:9092'], clientId: 'causeline', sessionTimeoutMs: 45_000 },
     },
   ]);
+});
+
+test("README's example is a configuration", (t) => {
+  const [, example] = /```yaml\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))!;
+  const config = load({ file: yaml(t, example!) });
+  t.deepEqual(config.kafka.brokers, ['a.example.com:9092', 'b.example.com:9092']);
+  t.deepEqual(
+    config.sources.map(({ name }) => name),
+    ['traces', 'payments-audit'],
+  );
 });
 
 const wrongVariables: Readonly<Record<string, readonly [string, string]>> = {
