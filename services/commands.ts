@@ -2,7 +2,7 @@ import { relative } from 'node:path';
 import { rebuild } from '../replay/rebuild.js';
 import { type Replayed, replayCase } from '../replay/replay.js';
 import { printedConfig } from '../shared/config/print.js';
-import { settingsOf } from '../shared/config/settings.js';
+import { settingsOf, unknownVariables } from '../shared/config/settings.js';
 import { readConfig } from '../shared/config.js';
 import { close, openForReading } from '../shared/store/open.js';
 import { sources } from './collect/sources/index.js';
@@ -33,7 +33,7 @@ export async function replayCommand(folder: string, options: { db: string; json?
   else print(replayText(replayed, standing));
 }
 
-/** What was mended belongs on the screen, not into the output. */
+/** What a person should know belongs on the screen, not into the output. */
 function notify(notices: readonly string[]): void {
   for (const notice of notices) process.stderr.write(`notice: ${notice}\n`);
 }
@@ -180,5 +180,7 @@ export async function rebuildCommand(options: { db: string }): Promise<void> {
 
 export function configCommand(options: { config?: string }): void {
   const { valid, originOf } = readConfig(sources, { env: process.env, file: options.config });
-  process.stdout.write(printedConfig(valid, originOf, settingsOf(sources)));
+  const settings = settingsOf(sources);
+  notify(unknownVariables(settings, process.env).map((name) => `${name} sets nothing: no such variable is known`));
+  process.stdout.write(printedConfig(valid, originOf, settings));
 }

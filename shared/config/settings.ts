@@ -27,6 +27,12 @@ export function settingsOf(sources: readonly KnownSource[]): Setting[] {
   ];
 }
 
+/** Variables of ours that set nothing: most likely one is misspelt. */
+export function unknownVariables(settings: readonly Setting[], env: Readonly<Record<string, unknown>>): string[] {
+  const known = new Set(settings.map(({ variable }) => variable));
+  return Object.keys(env).filter((name) => name.startsWith('CAUSELINE_') && !known.has(name));
+}
+
 /** `spans` of the topic `otlp_spans`: the key under `topics`. */
 export const topicKey = ({ topic }: KnownSource): string => topic.replace(/^otlp_/, '');
 
@@ -67,8 +73,12 @@ const KAFKA: readonly Setting[] = [
     meaning: '`plain`, `scram-sha-256` or `scram-sha-512`',
   },
   { variable: 'CAUSELINE_KAFKA_SASL_USERNAME', key: 'kafka.sasl.username', meaning: 'who logs in' },
-  { variable: 'CAUSELINE_KAFKA_SASL_PASSWORD', key: 'kafka.sasl.password', meaning: 'the password, or' },
-  { variable: 'CAUSELINE_KAFKA_SASL_PASSWORD_FILE', key: 'kafka.sasl.password_file', meaning: 'a file that holds it' },
+  { variable: 'CAUSELINE_KAFKA_SASL_PASSWORD', key: 'kafka.sasl.password', meaning: 'the password' },
+  {
+    variable: 'CAUSELINE_KAFKA_SASL_PASSWORD_FILE',
+    key: 'kafka.sasl.password_file',
+    meaning: 'a file that holds the password, in its place',
+  },
 ];
 
 const OTHERS: readonly Setting[] = [

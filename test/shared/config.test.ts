@@ -229,7 +229,8 @@ const wrongFiles: Readonly<Record<string, readonly [string, readonly string[]]>>
       "FILE: http: expected host:port, got '8686'",
     ],
   ],
-  'no YAML': ['db: [', ['FILE is not YAML']],
+  'no YAML': ['db: [', ['FILE is not YAML: ']],
+  'a reference to nothing': ['db: *other', ['FILE is not YAML: ']],
   'no keys': ['- db', ['FILE must hold keys and values, as `db: ./causeline.duckdb`.']],
 };
 
@@ -283,6 +284,12 @@ test('causeline config prints what holds, who set it, and no secret; the file it
   t.regex(stdout, /^ {2}session_timeout: 30000$/m, 'no origin behind a default');
   const again = await causeline(['config', '--config', yaml(t, stdout)]);
   t.deepEqual(parse(again.stdout), parse(stdout));
+});
+
+test('causeline config notices a variable that is misspelt', async (t) => {
+  const { code, stderr } = await causeline(['config'], { env: { CAUSELINE_KAFKA_BROKER: 'a:9092' } });
+  t.is(code, 0);
+  t.regex(stderr, /^notice: CAUSELINE_KAFKA_BROKER sets nothing: no such variable is known$/m);
 });
 
 test('causeline config says every fault on a line of its own and exits 2', async (t) => {
