@@ -1,7 +1,9 @@
 import { relative } from 'node:path';
 import { rebuild } from '../replay/rebuild.js';
 import { type Replayed, replayCase, replayKafka } from '../replay/replay.js';
-import { loadConfig } from '../shared/config.js';
+import { printedConfig } from '../shared/config/print.js';
+import { settingsOf, unknownVariables } from '../shared/config/settings.js';
+import { loadConfig, readConfig } from '../shared/config.js';
 import { CauselineError } from '../shared/errors.js';
 import { close, openForReading } from '../shared/store/open.js';
 import { parseMicros } from '../shared/time.js';
@@ -76,7 +78,7 @@ function speedOf(text: string): 'max' | number {
   });
 }
 
-/** What was mended belongs on the screen, not into the output. */
+/** What a person should know belongs on the screen, not into the output. */
 function notify(notices: readonly string[]): void {
   for (const notice of notices) process.stderr.write(`notice: ${notice}\n`);
 }
@@ -199,4 +201,11 @@ export async function runCommand(options: { db?: string; config?: string; untilC
   const { run } = await import('./run/run.js'); // Kafka and telemetry are for this command alone
   const { db, config: file, untilCaughtUp = false } = options;
   process.exit(await run(loadConfig(sources, { flags: { db }, env: process.env, file }), { untilCaughtUp }));
+}
+
+export function configCommand(options: { config?: string }): void {
+  const { valid, originOf } = readConfig(sources, { env: process.env, file: options.config });
+  const settings = settingsOf(sources);
+  notify(unknownVariables(settings, process.env).map((name) => `${name} sets nothing: no such variable is known`));
+  process.stdout.write(printedConfig(valid, originOf, settings));
 }
