@@ -1,7 +1,9 @@
 import { relative } from 'node:path';
 import { rebuild } from '../replay/rebuild.js';
 import { type Replayed, replayCase } from '../replay/replay.js';
-import { loadConfig } from '../shared/config.js';
+import { printedConfig } from '../shared/config/print.js';
+import { settingsOf } from '../shared/config/settings.js';
+import { loadConfig, readConfig } from '../shared/config.js';
 import { close, openForReading } from '../shared/store/open.js';
 import { sources } from './collect/sources/index.js';
 import { ask } from './query/ask.js';
@@ -153,4 +155,9 @@ export async function runCommand(options: { db?: string; config?: string; untilC
   const { run } = await import('./run/run.js'); // Kafka and telemetry are for this command alone
   const { db, config: file, untilCaughtUp = false } = options;
   process.exit(await run(loadConfig(sources, { flags: { db }, env: process.env, file }), { untilCaughtUp }));
+}
+
+export function configCommand(options: { config?: string }): void {
+  const { valid, originOf } = readConfig(sources, { env: process.env, file: options.config });
+  process.stdout.write(printedConfig(valid, originOf, settingsOf(sources)));
 }

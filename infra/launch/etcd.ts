@@ -36,7 +36,7 @@ export async function startEtcd({ dataDir, port }: EtcdOptions = {}): Promise<Ru
     command: installed.etcd,
     args: flags(dataDir ?? scratch!, endpoint, `http://127.0.0.1:${peerPort!}`),
     scratch,
-    ready: () => healthy(endpoint),
+    ready: ({ signal }) => healthy(endpoint, signal),
   });
   return {
     endpoint,
@@ -59,8 +59,8 @@ const flags = (dataDir: string, client: string, peer: string): string[] => [
 ];
 
 /** etcd listens before it has a leader, and only then is it healthy. */
-async function healthy(endpoint: string): Promise<void> {
-  for (;;) {
+async function healthy(endpoint: string, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
     const answer = await fetch(`${endpoint}/health`).catch(() => undefined);
     if (answer?.ok) return;
     await sleep(100);

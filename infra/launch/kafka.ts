@@ -115,7 +115,7 @@ async function boot(broker: Broker): Promise<Server> {
     command: 'java',
     args: ['-Xms64m', '-Xmx256m', ...JAVA, '-cp', join(jars, '*'), 'kafka.Kafka', settings],
     scratch,
-    ready: async (lineWith) => {
+    ready: async ({ lineWith }) => {
       await lineWith('Kafka Server started');
       await answers(ports.client);
     },

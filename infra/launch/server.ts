@@ -21,8 +21,16 @@ export interface Program {
   readonly args: readonly string[];
   /** A folder that ends with the process if our own process dies before it can tidy up. */
   readonly scratch?: string | undefined;
-  /** Resolves when the server answers; `lineWith` waits for what it prints. */
-  readonly ready: (lineWith: (text: string) => Promise<void>) => Promise<void>;
+  /** Resolves when the server answers. */
+  readonly ready: (watch: Watch) => Promise<void>;
+}
+
+/** What `ready` may wait for. */
+export interface Watch {
+  /** Until the server prints a line that holds this. */
+  readonly lineWith: (text: string) => Promise<void>;
+  /** Aborted when waiting has become vain: the server ended, or the time is over. */
+  readonly signal: AbortSignal;
 }
 
 const READY_WITHIN_MS = 120_000;
@@ -47,7 +55,7 @@ export async function startServer(program: Program): Promise<Server> {
     },
   };
   try {
-    await firstOf(program, program.ready(printed.lineWith), ended);
+    await becomesReady(program, printed.lineWith, ended);
   } catch (cause) {
     await server.kill();
     throw notReady(program, cause, printed.last);
@@ -108,17 +116,16 @@ function watchLines(child: ChildProcess) {
   return { last, lineWith };
 }
 
-async function firstOf({ name }: Program, ready: Promise<void>, ended: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, fail) => {
-    const say = () => fail(new Error(`${name} did not answer within ${READY_WITHIN_MS / 1000} s`));
-    timer = setTimeout(say, READY_WITHIN_MS);
-  });
-  const gone = ended.then(() => {
-    throw new Error(`${name} ended while it started`);
+async function becomesReady(program: Program, lineWith: Watch['lineWith'], ended: Promise<void>): Promise<void> {
+  const vain = new AbortController();
+  const giveUp = (why: string) => vain.abort(new Error(`${program.name} ${why}`));
+  const timer = setTimeout(() => giveUp(`did not answer within ${READY_WITHIN_MS / 1000} s`), READY_WITHIN_MS);
+  void ended.then(() => giveUp('ended while it started'));
+  const aborted = new Promise<never>((_, fail) => {
+    vain.signal.addEventListener('abort', () => fail(vain.signal.reason));
   });
   try {
-    await Promise.race([ready, gone, late]);
+    await Promise.race([program.ready({ lineWith, signal: vain.signal }), aborted]);
   } finally {
     clearTimeout(timer);
   }

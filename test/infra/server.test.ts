@@ -41,7 +41,7 @@ test('a server that does not start says why, in its own words', async (t) => {
     name: 'Kafka',
     command: 'sh',
     args: ['-c', 'echo "the disk is full" >&2; exit 1'],
-    ready: (lineWith) => lineWith('started'),
+    ready: ({ lineWith }) => lineWith('started'),
   });
   await t.throwsAsync(failing, { code: 'not_available', message: /Kafka ended while it started.*the disk is full/s });
 });
