@@ -1,8 +1,9 @@
 import type { Fault } from '../../../shared/evidence.js';
 import { gunzipBounded } from '../../../shared/inflate.js';
 import { badBatchOf } from '../../../shared/kafka/bad-batch.js';
-import type { Partition, Position } from '../../../shared/store/positions.js';
+import { type Partition, type Position, PositionMoved } from '../../../shared/store/positions.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../../shared/store/store.js';
+import { isFull, isOutOfMemory, RETRY_MS } from '../../../shared/store/trouble.js';
 import type { Row, Source } from '../source.js';
 import type { Stretch } from './offsets.js';
 
@@ -18,6 +19,8 @@ export interface SinkHooks {
   onStored(stored: Stored): void;
   /** There was not enough memory for a commit: whoever else uses the store gives way. */
   onPressure(): void;
+  /** A commit failed for good; nothing is stored any more. */
+  onFailed(cause: Error): void;
 }
 
 /** A stretch, decoded: its rows wait in `batch`. */
@@ -25,6 +28,8 @@ export interface DecodedStretch extends Stretch {
   readonly batch: Batch;
   /** Records that were neither evidence nor faults, by why. */
   readonly skipped: ReadonlyMap<string, number>;
+  /** What it takes up while it waits, in rows. */
+  readonly weight: number;
 }
 
 /** So many rows go into one transaction at most, so that it never takes long. */
@@ -33,8 +38,8 @@ const ROWS_A_COMMIT = 10_000;
 /** Rows that may wait: reading stops while there are more. */
 const ROWS_WAITING = 30_000;
 
-/** What a full disk or a want of memory holds up is tried again so often. */
-const RETRY_MS = 1_000;
+/** Larger rows count as several: what waits is bounded in bytes too (120 MiB). */
+const BYTES_A_ROW = 4 * 1024;
 
 /**
  * The one way from Kafka into the store. What waits while a commit is under way goes into the next one together: rows, quarantine and offsets of all partitions in one
@@ -49,7 +54,7 @@ export class Sink {
   #waiting: DecodedStretch[] = [];
   #rows = 0;
   #running: Promise<void> | undefined;
-  #failure: unknown;
+  #failure: Error | undefined;
   #wake: (() => void)[] = [];
   /** Why the last commit could not be made and is tried again. */
   trouble: string | undefined;
@@ -95,18 +100,21 @@ export class Sink {
       for (const row of decoded.missedScrapes ?? []) batch.missedScrapes.push({ sourceId: origin, row });
       for (const [reason, count] of decoded.skipped) skipped.set(reason, (skipped.get(reason) ?? 0) + count);
     }
-    return { ...stretch, batch, skipped };
+    return { ...stretch, batch, skipped, weight: weightOf(stretch, batch) };
   }
 
-  /** Takes a stretch that begins at the expected offset; it is in the store once a later commit was told of. */
+  /** Takes a stretch that begins at the expected offset; it is in the store once a later commit was told of. Throws where it does not, or a commit failed for good. */
   accept(stretch: DecodedStretch): void {
+    if (this.#failure) throw this.#failure;
+    const expected = this.expected(stretch.of) ?? stretch.from;
+    if (stretch.from !== expected)
+      throw new PositionMoved(
+        `${expected} was expected of ${stretch.of.topic}/${stretch.of.partition}, not ${stretch.from}`,
+      );
     this.#next.set(keyOf(stretch.of), stretch.next);
     this.#waiting.push(stretch);
-    this.#rows += rowsOf(stretch);
-    this.#running ??= this.#commitAll().finally(() => {
-      this.#running = undefined;
-    });
-    this.#running.catch(() => {}); // it is asked for in room() and drained()
+    this.#rows += stretch.weight;
+    this.#running ??= this.#commitAll();
   }
 
   /** Waits until there is room. Throws where a commit failed for good. */
@@ -127,11 +135,11 @@ export class Sink {
     try {
       while (this.#waiting.length > 0) await this.#commitNext();
     } catch (cause) {
-      this.#failure = cause;
-      throw cause;
-    } finally {
-      this.#wakeAll();
+      this.#failure = cause as Error;
+      this.#hooks.onFailed(this.#failure);
     }
+    this.#running = undefined; // in one step with the last look at what waits: whoever comes after it begins anew
+    this.#wakeAll();
   }
 
   async #commitNext(): Promise<void> {
@@ -145,7 +153,7 @@ export class Sink {
   }
 
   #release(stretch: DecodedStretch): void {
-    this.#rows -= rowsOf(stretch);
+    this.#rows -= stretch.weight;
     stretch.batch.lines.clear();
     this.#spareLines.push(stretch.batch.lines);
   }
@@ -154,7 +162,7 @@ export class Sink {
     let rows = 0;
     let count = 0;
     for (const stretch of this.#waiting) {
-      rows += rowsOf(stretch);
+      rows += stretch.weight;
       if (count > 0 && rows > ROWS_A_COMMIT) break;
       count += 1;
     }
@@ -184,8 +192,11 @@ export class Sink {
 const keyOf = ({ source, cluster, topicId, partition }: Partition): string =>
   [source, cluster, topicId, partition].join('\n');
 
-const rowsOf = ({ batch, messages }: DecodedStretch): number =>
-  Math.max(messages.length, batch.cloudtrail.length + batch.traces.length + batch.metrics.length);
+function weightOf({ messages }: Stretch, { cloudtrail, traces, metrics, lines }: Batch): number {
+  const rows = cloudtrail.length + traces.length + metrics.length;
+  const bytes = messages.reduce((sum, { value }) => sum + (value?.length ?? 0), lines.size);
+  return Math.max(messages.length, rows, Math.ceil(bytes / BYTES_A_ROW));
+}
 
 /** A message at which a decoder stumbles costs itself alone, as any other that cannot be read. */
 function decodeSafely(source: Source<Row>, value: Buffer, context: Parameters<Source<Row>['decode']>[1]) {
@@ -216,9 +227,3 @@ function merged(stretches: readonly DecodedStretch[]): Batch {
   }
   return all;
 }
-
-/** DuckDB says so of a disk without room, and the transaction is rolled back. */
-const isFull = (cause: unknown): boolean =>
-  /no space left|could not (write|allocate).*disk|ENOSPC/i.test(String(cause));
-
-const isOutOfMemory = (cause: unknown): boolean => /out of memory/i.test(String(cause));
