@@ -1,10 +1,12 @@
 import { relative } from 'node:path';
 import { rebuild } from '../replay/rebuild.js';
-import { type Replayed, replayCase } from '../replay/replay.js';
+import { type Replayed, replayCase, replayKafka } from '../replay/replay.js';
 import { printedConfig } from '../shared/config/print.js';
-import { settingsOf } from '../shared/config/settings.js';
+import { settingsOf, unknownVariables } from '../shared/config/settings.js';
 import { loadConfig, readConfig } from '../shared/config.js';
+import { CauselineError } from '../shared/errors.js';
 import { close, openForReading } from '../shared/store/open.js';
+import { parseMicros } from '../shared/time.js';
 import { sources } from './collect/sources/index.js';
 import { ask } from './query/ask.js';
 import { drawChain, type Page } from './query/draw.js';
@@ -21,18 +23,62 @@ const page = (): Page => ({
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
-export async function replayCommand(folder: string, options: { db: string; json?: boolean }): Promise<void> {
-  const replayed = await replayCase(folder, options.db, {
-    nowUnixNano: BigInt(Date.now()) * 1_000_000n,
-    onProgress: progress(),
-  });
+export interface ReplayFlags {
+  readonly db: string;
+  readonly config?: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly toKafka?: boolean;
+  readonly speed: string;
+  readonly json?: boolean;
+}
+
+export async function replayCommand(from: string, flags: ReplayFlags): Promise<void> {
+  if (flags.toKafka) return sendCommand(from, flags);
+  const replayed = from === 'kafka:' ? await replayTopics(flags) : await replayFolder(from, flags);
   notify(replayed.notices);
-  const standing = await whatStands(options.db);
-  if (options.json) print(JSON.stringify(replayDocument(replayed, standing), null, 2));
+  const standing = await whatStands(flags.db);
+  if (flags.json) print(JSON.stringify(replayDocument(replayed, standing), null, 2));
   else print(replayText(replayed, standing));
 }
 
-/** What was mended belongs on the screen, not into the output. */
+async function replayFolder(folder: string, { db, from, to }: ReplayFlags): Promise<Replayed> {
+  if (from ?? to)
+    throw new CauselineError('bad_usage', 'replay', 'A case folder is replayed whole: --from and --to are for kafka:.');
+  return replayCase(folder, db, { nowUnixNano: BigInt(Date.now()) * 1_000_000n, onProgress: progress() });
+}
+
+async function replayTopics({ db, config, from, to }: ReplayFlags): Promise<Replayed> {
+  const { readingsOf } = await import('./collect/kafka/readings.js');
+  const range = {
+    ...(from && { fromMillis: Number(parseMicros(from, 'from') / 1000n) }),
+    ...(to && { toMillis: Number(parseMicros(to, 'to') / 1000n) }),
+  };
+  return replayKafka(readingsOf(loadConfig(sources, { env: process.env, file: config })), range, db, progress());
+}
+
+async function sendCommand(folder: string, flags: ReplayFlags): Promise<void> {
+  const { sendCase } = await import('../replay/kafka/send.js');
+  const { kafkaClient } = await import('../shared/kafka/client.js');
+  const { sources: read, kafka } = loadConfig(sources, { env: process.env, file: flags.config });
+  const topics = Object.fromEntries(read.map(({ source, topic }) => [source, topic]));
+  const sent = await sendCase(folder, kafkaClient(kafka), topics, { speed: speedOf(flags.speed) });
+  const { case: name, messages, ignored } = sent;
+  if (flags.json) return print(JSON.stringify({ case: name, messages, ignored: Object.fromEntries(ignored) }, null, 2));
+  for (const [source, count] of Object.entries(messages)) print(`${count} messages sent to ${topics[source]}.`);
+  for (const [reason, count] of ignored) print(`${count} files left unread: ${reason}.`);
+  print(`'npx causeline run' reads them; 'npx causeline chains' lists what they come to.`);
+}
+
+function speedOf(text: string): 'max' | number {
+  const speed = Number(text);
+  if (text === 'max' || speed > 0) return text === 'max' ? text : speed;
+  throw new CauselineError('bad_usage', 'replay', `--speed takes max, or how many times as fast: not '${text}'.`, {
+    field: 'speed',
+  });
+}
+
+/** What a person should know belongs on the screen, not into the output. */
 function notify(notices: readonly string[]): void {
   for (const notice of notices) process.stderr.write(`notice: ${notice}\n`);
 }
@@ -41,7 +87,7 @@ function notify(notices: readonly string[]): void {
 function progress(): (step: 'collect' | 'correlate', done: number, of: number) => void {
   if (!process.stderr.isTTY) return () => {};
   return (step, done, of) => {
-    const text = step === 'collect' ? `reading file ${done} of ${of}` : 'looking for causes';
+    const text = step === 'collect' ? `reading ${done} of ${of}` : 'looking for causes';
     process.stderr.write(`\r\x1b[K${text}`);
     if (step === 'correlate') process.stderr.write('\r\x1b[K');
   };
@@ -159,5 +205,7 @@ export async function runCommand(options: { db?: string; config?: string; untilC
 
 export function configCommand(options: { config?: string }): void {
   const { valid, originOf } = readConfig(sources, { env: process.env, file: options.config });
-  process.stdout.write(printedConfig(valid, originOf, settingsOf(sources)));
+  const settings = settingsOf(sources);
+  notify(unknownVariables(settings, process.env).map((name) => `${name} sets nothing: no such variable is known`));
+  process.stdout.write(printedConfig(valid, originOf, settings));
 }

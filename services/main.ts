@@ -31,8 +31,12 @@ const json = () => new Option('--json', 'print one JSON document and nothing els
 program
   .command('replay')
   .description('replay an archived incident: evidence, findings, links, chains')
-  .argument('<case>', 'a case folder (it holds case.yaml)')
+  .argument('<case>', "a case folder (it holds case.yaml), or 'kafka:' for what the topics hold")
   .addOption(db())
+  .option('--from <time>', 'kafka: from this broker time on (ISO 8601)')
+  .option('--to <time>', 'kafka: up to this broker time')
+  .option('--to-kafka', "drive the case through Kafka's topics instead")
+  .option('--speed <speed>', "to Kafka: 'max', or how many times as fast as it happened", 'max')
   .addOption(config())
   .addOption(json())
   .action(replayCommand);
@@ -66,8 +70,8 @@ program
 program
   .command('run')
   .description('read Kafka into the store and correlate, until it is stopped')
-  .option('--db <file>', 'the DuckDB file')
-  .option('--config <file>', 'the YAML file of the configuration')
+  .addOption(db())
+  .addOption(config())
   .option('--until-caught-up', 'end when what the topics hold now is stored and correlated')
   .action(runCommand);
 
@@ -109,7 +113,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await program.parseAsync();
 } catch (cause) {
-  process.exitCode = report(cause);
+  const code = report(cause);
+  process.stdout.write('', () => process.exit(code)); // whatever a failed command still holds
 }
 
 function report(cause: unknown): number {

@@ -29,7 +29,7 @@ async function fillAndRename(folder: string, fill: (folder: string) => Promise<v
   const unfinished = mkdtempSync(`${folder}.`);
   try {
     await fill(unfinished);
-    renameSync(unfinished, folder);
+    if (!existsSync(folder)) renameSync(unfinished, folder);
   } finally {
     rmSync(unfinished, { recursive: true, force: true });
   }

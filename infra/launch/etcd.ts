@@ -1,8 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CauselineError } from '../../shared/errors.js';
+import { dataFolder } from './data-folder.js';
 import { installEtcd } from './etcd-binary.js';
 import { freePorts } from './ports.js';
 import { startServer } from './server.js';
@@ -29,21 +27,23 @@ export async function startEtcd({ dataDir, port }: EtcdOptions = {}): Promise<Ru
   const installed = await installEtcd();
   if (installed.missing !== undefined) throw new CauselineError('not_available', 'etcd', installed.missing);
   const [freePort, peerPort] = await freePorts(2);
-  const scratch = dataDir === undefined ? mkdtempSync(join(tmpdir(), 'causeline-etcd-')) : undefined;
+  const data = dataFolder('etcd', dataDir);
   const endpoint = `http://127.0.0.1:${port ?? freePort!}`;
-  const server = await startServer({
+  const starting = startServer({
     name: 'etcd',
     command: installed.etcd,
-    args: flags(dataDir ?? scratch!, endpoint, `http://127.0.0.1:${peerPort!}`),
-    scratch,
+    args: flags(data.path, endpoint, `http://127.0.0.1:${peerPort!}`),
+    scratch: data.scratch,
     ready: ({ signal }) => healthy(endpoint, signal),
   });
+  starting.catch(() => data.discard());
+  const server = await starting;
   return {
     endpoint,
     pid: server.pid,
     stop: async () => {
       await server.stop();
-      if (scratch) rmSync(scratch, { recursive: true, force: true });
+      data.discard();
     },
   };
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { madeOnce } from './cache.js';
 import { type Installation, run, tryRun } from './command.js';
@@ -33,7 +33,6 @@ function majorOf(words: string | undefined): number | undefined {
 }
 
 async function fetchJars(folder: string): Promise<void> {
-  mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'pom.xml'), POM);
   await run(
     'mvn',

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
 import { CauselineError } from '../../shared/errors.js';
 import { run } from './command.js';
+import { type DataFolder, dataFolder } from './data-folder.js';
 import { installKafka } from './kafka-jars.js';
 import {
   brokerProperties,
@@ -53,21 +53,19 @@ export interface RunningKafka {
 export async function startKafka(options: KafkaOptions = {}): Promise<RunningKafka> {
   const installed = await installKafka();
   if (installed.missing !== undefined) throw new CauselineError('not_available', 'kafka', installed.missing);
-  const scratch = options.dataDir === undefined ? mkdtempSync(join(tmpdir(), 'causeline-kafka-')) : undefined;
-  const broker: Broker = {
-    jars: installed.jars,
-    dataDir: options.dataDir ?? scratch!,
-    scratch,
-    ports: await choosePorts(options),
-    options,
-  };
-  return running(broker, await boot(broker));
+  const ports = await choosePorts(options);
+  const broker: Broker = { jars: installed.jars, data: dataFolder('kafka', options.dataDir), ports, options };
+  try {
+    return running(broker, await boot(broker));
+  } catch (cause) {
+    broker.data.discard();
+    throw cause;
+  }
 }
 
 interface Broker {
   readonly jars: string;
-  readonly dataDir: string;
-  readonly scratch: string | undefined;
+  readonly data: DataFolder;
   readonly ports: Ports;
   readonly options: KafkaOptions;
 }
@@ -75,7 +73,7 @@ interface Broker {
 const address = (port: number): string => `127.0.0.1:${port}`;
 
 function running(broker: Broker, first: Server): RunningKafka {
-  const { ports, scratch } = broker;
+  const { ports, data } = broker;
   let server = first;
   return {
     brokers: [address(ports.client)],
@@ -89,7 +87,7 @@ function running(broker: Broker, first: Server): RunningKafka {
     },
     stop: async () => {
       await server.stop();
-      if (scratch) rmSync(scratch, { recursive: true, force: true });
+      data.discard();
     },
   };
 }
@@ -107,14 +105,14 @@ async function choosePorts({ port, controllerPort, security }: KafkaOptions): Pr
 }
 
 async function boot(broker: Broker): Promise<Server> {
-  const { dataDir, jars, scratch, ports } = broker;
+  const { data, jars, ports } = broker;
   const settings = writeProperties(broker);
-  if (!existsSync(join(dataDir, 'log/meta.properties'))) await format(broker, settings);
+  if (!existsSync(join(data.path, 'log/meta.properties'))) await format(broker, settings);
   return startServer({
     name: 'Kafka',
     command: 'java',
     args: ['-Xms64m', '-Xmx256m', ...JAVA, '-cp', join(jars, '*'), 'kafka.Kafka', settings],
-    scratch,
+    scratch: data.scratch,
     ready: async ({ lineWith }) => {
       await lineWith('Kafka Server started');
       await answers(ports.client);
@@ -130,10 +128,9 @@ const JAVA = [
   '-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info',
 ];
 
-function writeProperties({ dataDir, ports, options }: Broker): string {
-  mkdirSync(dataDir, { recursive: true });
-  const file = join(dataDir, 'server.properties');
-  const properties = { ...brokerProperties(join(dataDir, 'log'), ports, options.security), ...options.properties };
+function writeProperties({ data, ports, options }: Broker): string {
+  const file = join(data.path, 'server.properties');
+  const properties = { ...brokerProperties(join(data.path, 'log'), ports, options.security), ...options.properties };
   writeFileSync(file, propertiesFile(properties), { mode: 0o600 });
   return file;
 }
@@ -157,6 +154,7 @@ async function answers(port: number): Promise<void> {
     clientId: 'causeline-launcher',
     brokers: [address(port)],
     logLevel: logLevel.NOTHING,
+    connectionTimeout: 10_000,
     retry: { initialRetryTime: 100, retries: 10 },
   });
   const admin = client.admin();

@@ -29,6 +29,24 @@ export interface Collected {
   readonly skipped: Record<string, number>;
 }
 
+export const nothingCollected = (): Collected => ({
+  files: 0,
+  read: { cloudtrail: 0, traces: 0, metrics: 0 },
+  stored: { cloudtrail: 0, traces: 0, metrics: 0 },
+  duplicates: 0,
+  conflicts: 0,
+  quarantined: 0,
+  missedScrapes: 0,
+  skipped: {},
+});
+
+/** Adds what a commit did. */
+export function countCommitted(totals: Collected, committed: Committed): void {
+  for (const [source, count] of Object.entries(committed.stored)) totals.stored[source as EvidenceName] += count;
+  totals.duplicates += committed.duplicates;
+  totals.conflicts += committed.conflicts;
+}
+
 /** A commit holds about so many rows (ten CloudTrail files): fewer waste a file sync each, more cost memory. */
 const ROWS_A_COMMIT = 10_000;
 
@@ -182,16 +200,7 @@ class Tally {
 
 /** Gathers decoded rows into batches and commits them. */
 class Collector {
-  readonly totals: Collected = {
-    files: 0,
-    read: { cloudtrail: 0, traces: 0, metrics: 0 },
-    stored: { cloudtrail: 0, traces: 0, metrics: 0 },
-    duplicates: 0,
-    conflicts: 0,
-    quarantined: 0,
-    missedScrapes: 0,
-    skipped: {},
-  };
+  readonly totals: Collected = nothingCollected();
   readonly #store: Store;
   #batch: Batch = emptyBatch();
   /** Commits that have not ended, the oldest first; one that failed stays, and fails all after it. */
@@ -238,7 +247,7 @@ class Collector {
 
   async #commitAfter(before: Promise<void> | undefined, batch: Batch): Promise<void> {
     await before;
-    this.#count(await this.#store.commit(batch));
+    countCommitted(this.totals, await this.#store.commit(batch));
     void this.#waiting.shift();
     batch.lines.clear();
     this.#spareLines.push(batch.lines);
@@ -253,11 +262,5 @@ class Collector {
   /** Waits for the commits under way; never fails. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#waiting);
-  }
-
-  #count(committed: Committed): void {
-    for (const [source, count] of Object.entries(committed.stored)) this.totals.stored[source as EvidenceName] += count;
-    this.totals.duplicates += committed.duplicates;
-    this.totals.conflicts += committed.conflicts;
   }
 }

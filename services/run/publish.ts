@@ -1,5 +1,6 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { CompressionTypes, type Kafka, Partitioners, type Producer } from 'kafkajs';
+import { createTopics } from '../../shared/kafka/topics.js';
 import { log } from '../../shared/log.js';
 import { readWholeRevisions, type WholeRevision } from '../../shared/store/derived.js';
 import type { Store } from '../../shared/store/store.js';
@@ -117,7 +118,7 @@ export class Publisher {
 
   async #connect(): Promise<void> {
     if (this.#connected) return;
-    await createTopic(this.#kafka, this.#topic);
+    await createTopics(this.#kafka, [this.#topic]);
     await this.#producer.connect();
     this.#connected = true;
   }
@@ -134,16 +135,4 @@ export function chainEvent(revision: WholeRevision, storeId: string): ChainEvent
     datacontenttype: 'application/json',
     data: revision,
   };
-}
-
-/** Made with the broker's defaults where it is missing and may be made. */
-async function createTopic(kafka: Kafka, topic: string): Promise<void> {
-  const admin = kafka.admin();
-  await admin.connect();
-  try {
-    if ((await admin.listTopics()).includes(topic)) return;
-    await admin.createTopics({ topics: [{ topic }], waitForLeaders: true });
-  } finally {
-    await admin.disconnect();
-  }
 }

@@ -6,9 +6,8 @@ import { HeadFile } from '../../shared/store/head.js';
 import { lockDown } from '../../shared/store/open.js';
 import { linesPath, type Store } from '../../shared/store/store.js';
 import type { Reading } from '../collect/kafka/consumer.js';
+import { readingsOf } from '../collect/kafka/readings.js';
 import { Sink, type Stored } from '../collect/kafka/sink.js';
-import type { Row, Source } from '../collect/source.js';
-import { sources } from '../collect/sources/index.js';
 import { AnswerServer } from '../query/socket.js';
 import { Correlating } from './correlating.js';
 import { Figures } from './figures.js';
@@ -70,17 +69,6 @@ function onSignal(): Promise<End> {
         resolve({ code: 0, why: `ends: ${signal}` });
       });
   });
-}
-
-function readingsOf(config: Config): Reading[] {
-  return config.sources.map(({ name, source, topic, group, kafka }) => ({
-    name,
-    source: sources.find((known) => known.name === source) as unknown as Source<Row>,
-    kafka: kafkaClient(kafka),
-    topic,
-    group,
-    sessionTimeoutMs: kafka.sessionTimeoutMs,
-  }));
 }
 
 /** The parts of a running service, and the order in which they start and end. */

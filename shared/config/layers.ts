@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { parseDocument } from 'yaml';
+import { parse } from 'yaml';
 import { CauselineError } from '../errors.js';
 import type { Setting } from './settings.js';
 
@@ -62,12 +62,18 @@ function put(tree: Tree, [first, ...rest]: readonly string[], value: string): bo
 const isMap = (value: unknown): value is Tree => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function readYaml(file: string): Tree {
-  const document = parseDocument(readText(file));
-  const [error] = document.errors;
-  if (error) throw badFile(file, `is not YAML: ${error.message.split('\n')[0]}`, error);
-  const tree = withoutNulls(document.toJS() ?? {});
+  const tree = withoutNulls(parsed(file) ?? {});
   if (!isMap(tree)) throw badFile(file, 'must hold keys and values, as `db: ./causeline.duckdb`');
   return tree;
+}
+
+function parsed(file: string): unknown {
+  const text = readText(file);
+  try {
+    return parse(text, { logLevel: 'error' });
+  } catch (cause) {
+    throw badFile(file, `is not YAML: ${(cause as Error).message.split('\n')[0]!.replace(/[.:]$/, '')}`, cause);
+  }
 }
 
 function readText(file: string): string {

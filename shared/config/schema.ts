@@ -8,8 +8,7 @@ import { type KnownSource, topicKey } from './settings.js';
  * field takes the text too. A message completes the sentence that begins with where the value stands.
  */
 export function schemaOf(sources: readonly KnownSource[]) {
-  const topics: Record<string, typeof topic> = { chains: topic };
-  for (const source of sources) topics[topicKey(source)] = topic;
+  const topics = Object.fromEntries([...sources.map(topicKey), 'chains'].map((key) => [key, topic]));
   return z.strictObject({
     db: text('a file name'),
     kafka: cluster.extend({ client_id: clientId, session_timeout: sessionTimeout }),

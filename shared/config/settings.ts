@@ -21,10 +21,16 @@ export function settingsOf(sources: readonly KnownSource[]): Setting[] {
       variable: `CAUSELINE_TOPIC_${topicKey(source).toUpperCase()}`,
       key: `topics.${topicKey(source)}`,
       default: source.topic,
-      meaning: `where \`${source.name}\` are read from`,
+      meaning: `topic that the source \`${source.name}\` reads`,
     })),
     ...OTHERS,
   ];
+}
+
+/** Variables of ours that set nothing: most likely one is misspelt. */
+export function unknownVariables(settings: readonly Setting[], env: Readonly<Record<string, unknown>>): string[] {
+  const known = new Set(settings.map(({ variable }) => variable));
+  return Object.keys(env).filter((name) => name.startsWith('CAUSELINE_') && !known.has(name));
 }
 
 /** `spans` of the topic `otlp_spans`: the key under `topics`. */
@@ -67,8 +73,12 @@ const KAFKA: readonly Setting[] = [
     meaning: '`plain`, `scram-sha-256` or `scram-sha-512`',
   },
   { variable: 'CAUSELINE_KAFKA_SASL_USERNAME', key: 'kafka.sasl.username', meaning: 'who logs in' },
-  { variable: 'CAUSELINE_KAFKA_SASL_PASSWORD', key: 'kafka.sasl.password', meaning: 'the password, or' },
-  { variable: 'CAUSELINE_KAFKA_SASL_PASSWORD_FILE', key: 'kafka.sasl.password_file', meaning: 'a file that holds it' },
+  { variable: 'CAUSELINE_KAFKA_SASL_PASSWORD', key: 'kafka.sasl.password', meaning: 'the password' },
+  {
+    variable: 'CAUSELINE_KAFKA_SASL_PASSWORD_FILE',
+    key: 'kafka.sasl.password_file',
+    meaning: 'a file that holds the password, in its place',
+  },
 ];
 
 const OTHERS: readonly Setting[] = [
@@ -76,7 +86,7 @@ const OTHERS: readonly Setting[] = [
     variable: 'CAUSELINE_TOPIC_CHAINS',
     key: 'topics.chains',
     default: 'causeline.chains',
-    meaning: 'where revisions of chains are written to',
+    meaning: 'topic to which revisions of chains are written',
   },
   {
     variable: 'CAUSELINE_GROUP',

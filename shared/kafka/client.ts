@@ -18,8 +18,15 @@ export function kafkaClient({ brokers, clientId, ssl, sasl }: KafkaSettings): Ka
 /** Each answer with an error code is one line to kafkajs, also where it asks again: what came of it is logged by whoever asked. */
 const SINGLE_ANSWER = /^Response /;
 
+/** kafkajs says the same of every try: once in so long is enough. */
+const AGAIN_MS = 60_000;
+const said = new Map<string, number>();
+
 function report({ level, log: { message, ...more } }: LogEntry): void {
-  if (SINGLE_ANSWER.test(message)) return;
+  const now = Date.now();
+  if (SINGLE_ANSWER.test(message) || now - (said.get(message) ?? 0) < AGAIN_MS) return;
+  if (said.size > 1_000) said.clear();
+  said.set(message, now);
   const fields: Record<string, unknown> = {};
   for (const name of ['broker', 'groupId', 'topic', 'partition', 'error'])
     if (more[name] !== undefined) fields[name] = more[name];

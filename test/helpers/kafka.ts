@@ -33,8 +33,14 @@ export async function kafkaCanStart(t: ExecutionContext): Promise<boolean> {
   return missing === undefined || notRun(t, missing);
 }
 
-/** A quiet client. */
+/** A quiet client, patient with a busy machine: kafkajs gives a connection a second. */
 export const kafkaClient = (brokers: readonly string[], more: Partial<KafkaConfig> = {}): Kafka =>
-  new Kafka({ clientId: 'causeline-test', brokers: [...brokers], logLevel: logLevel.NOTHING, ...more });
+  new Kafka({
+    clientId: 'causeline-test',
+    brokers: [...brokers],
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: 10_000,
+    ...more,
+  });
 
 const uniqueName = (name: string): string => `${name}.${randomBytes(6).toString('hex')}`;

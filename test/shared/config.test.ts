@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { parse } from 'yaml';
@@ -8,6 +8,7 @@ import { settingsOf } from '../../shared/config/settings.js';
 import { databaseFile, loadConfig } from '../../shared/config.js';
 import type { CauselineError } from '../../shared/errors.js';
 import { causeline } from '../helpers/cli.js';
+import { root } from '../helpers/data.js';
 import { temporaryFolder } from '../helpers/store.js';
 
 const yaml = (t: ExecutionContext, text: string): string => {
@@ -150,6 +151,16 @@ sources:
   ]);
 });
 
+test("README's example is a configuration", (t) => {
+  const [, example] = /```yaml\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))!;
+  const config = load({ file: yaml(t, example!) });
+  t.deepEqual(config.kafka.brokers, ['a.example.com:9092', 'b.example.com:9092']);
+  t.deepEqual(
+    config.sources.map(({ name }) => name),
+    ['traces', 'payments-audit'],
+  );
+});
+
 const wrongVariables: Readonly<Record<string, readonly [string, string]>> = {
   'a broker without a port': ['CAUSELINE_KAFKA_BROKERS=a:9092,b', "expected host:port, got 'b'"],
   'a broker with a scheme': ['CAUSELINE_KAFKA_BROKERS=http://a:9092', "expected host:port, got 'http://a:9092'"],
@@ -218,7 +229,8 @@ const wrongFiles: Readonly<Record<string, readonly [string, readonly string[]]>>
       "FILE: http: expected host:port, got '8686'",
     ],
   ],
-  'no YAML': ['db: [', ['FILE is not YAML']],
+  'no YAML': ['db: [', ['FILE is not YAML: ']],
+  'a reference to nothing': ['db: *other', ['FILE is not YAML: ']],
   'no keys': ['- db', ['FILE must hold keys and values, as `db: ./causeline.duckdb`.']],
 };
 
@@ -272,6 +284,12 @@ test('causeline config prints what holds, who set it, and no secret; the file it
   t.regex(stdout, /^ {2}session_timeout: 30000$/m, 'no origin behind a default');
   const again = await causeline(['config', '--config', yaml(t, stdout)]);
   t.deepEqual(parse(again.stdout), parse(stdout));
+});
+
+test('causeline config notices a variable that is misspelt', async (t) => {
+  const { code, stderr } = await causeline(['config'], { env: { CAUSELINE_KAFKA_BROKER: 'a:9092' } });
+  t.is(code, 0);
+  t.regex(stderr, /^notice: CAUSELINE_KAFKA_BROKER sets nothing: no such variable is known$/m);
 });
 
 test('causeline config says every fault on a line of its own and exits 2', async (t) => {

@@ -246,7 +246,7 @@ function isPassing(cause: Error): boolean {
   return cause.name === 'KafkaJSNumberOfRetriesExceeded' || (cause instanceof KafkaJSError && cause.retriable);
 }
 
-function consumerOf({ kafka, group, sessionTimeoutMs }: Reading): Consumer {
+export function consumerOf({ kafka, group, sessionTimeoutMs }: Reading): Consumer {
   return kafka.consumer({
     groupId: group,
     sessionTimeout: sessionTimeoutMs,

@@ -1,10 +1,8 @@
-import type { Fault } from '../../../shared/evidence.js';
-import { gunzipBounded } from '../../../shared/inflate.js';
-import { badBatchOf } from '../../../shared/kafka/bad-batch.js';
 import { type Partition, type Position, PositionMoved } from '../../../shared/store/positions.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../../shared/store/store.js';
 import { isFull, isOutOfMemory, RETRY_MS } from '../../../shared/store/trouble.js';
 import type { Row, Source } from '../source.js';
+import { type DecodedStretch, decodeStretch } from './decode.js';
 import type { Stretch } from './offsets.js';
 
 /** What the sink tells of a commit. */
@@ -23,23 +21,11 @@ export interface SinkHooks {
   onFailed(cause: Error): void;
 }
 
-/** A stretch, decoded: its rows wait in `batch`. */
-export interface DecodedStretch extends Stretch {
-  readonly batch: Batch;
-  /** Records that were neither evidence nor faults, by why. */
-  readonly skipped: ReadonlyMap<string, number>;
-  /** What it takes up while it waits, in rows. */
-  readonly weight: number;
-}
-
 /** So many rows go into one transaction at most, so that it never takes long. */
 const ROWS_A_COMMIT = 10_000;
 
 /** Rows that may wait: reading stops while there are more. */
 const ROWS_WAITING = 30_000;
-
-/** Larger rows count as several: what waits is bounded in bytes too (120 MiB). */
-const BYTES_A_ROW = 4 * 1024;
 
 /**
  * The one way from Kafka into the store. What waits while a commit is under way goes into the next one together: rows, quarantine and offsets of all partitions in one
@@ -75,32 +61,9 @@ export class Sink {
     return this.#next.get(keyOf(partition));
   }
 
-  /** Decodes a stretch; pure but for the clock. */
+  /** Decodes a stretch into memory that an earlier one has left. */
   decode(stretch: Stretch, source: Source<Row>): DecodedStretch {
-    const batch = emptyBatch(this.#spareLines.pop());
-    const skipped = new Map<string, number>();
-    const { topic, topicId, partition } = stretch.of;
-    const nowUnixNano = BigInt(Date.now()) * 1_000_000n;
-    for (const message of stretch.messages) {
-      const origin = `${topic}/${partition}/${message.offset}`;
-      const inputId = `${stretch.of.cluster}/${topicId}/${partition}/${message.offset}`;
-      const fail = (fault: Fault) => batch.faults.push({ source: source.evidence, origin, inputId, fault });
-      const bad = badBatchOf(message);
-      if (bad && bad !== 'further') {
-        fail({ reason: 'bad_batch', detail: bad.detail, raw: bad.raw, position: 0 });
-        continue;
-      }
-      if (message.value === null) {
-        skipped.set('tombstone', (skipped.get('tombstone') ?? 0) + 1);
-        continue;
-      }
-      const decoded = decodeSafely(source, message.value, { origin, gunzip: gunzipBounded, nowUnixNano });
-      for (const row of decoded.rows) this.#store.add(batch, source.evidence, origin, row);
-      for (const fault of decoded.faults) fail(fault);
-      for (const row of decoded.missedScrapes ?? []) batch.missedScrapes.push({ sourceId: origin, row });
-      for (const [reason, count] of decoded.skipped) skipped.set(reason, (skipped.get(reason) ?? 0) + count);
-    }
-    return { ...stretch, batch, skipped, weight: weightOf(stretch, batch) };
+    return decodeStretch(this.#store, stretch, source, emptyBatch(this.#spareLines.pop()));
   }
 
   /** Takes a stretch that begins at the expected offset; it is in the store once a later commit was told of. Throws where it does not, or a commit failed for good. */
@@ -191,23 +154,6 @@ export class Sink {
 
 const keyOf = ({ source, cluster, topicId, partition }: Partition): string =>
   [source, cluster, topicId, partition].join('\n');
-
-function weightOf({ messages }: Stretch, { cloudtrail, traces, metrics, lines }: Batch): number {
-  const rows = cloudtrail.length + traces.length + metrics.length;
-  const bytes = messages.reduce((sum, { value }) => sum + (value?.length ?? 0), lines.size);
-  return Math.max(messages.length, rows, Math.ceil(bytes / BYTES_A_ROW));
-}
-
-/** A message at which a decoder stumbles costs itself alone, as any other that cannot be read. */
-function decodeSafely(source: Source<Row>, value: Buffer, context: Parameters<Source<Row>['decode']>[1]) {
-  try {
-    return source.decode(value, context);
-  } catch (cause) {
-    const detail = `the decoder failed: ${cause instanceof Error ? cause.message : String(cause)}`;
-    const fault: Fault = { reason: 'decoder_failed', detail, raw: value, position: 0 };
-    return { rows: [], faults: [fault], skipped: new Map<string, number>(), missedScrapes: [] };
-  }
-}
 
 /** One batch of several: the lines of each stay where they are. */
 function merged(stretches: readonly DecodedStretch[]): Batch {
