@@ -29,7 +29,11 @@ export class Publisher {
   readonly #producer: Producer;
   #connected = false;
   #running: Promise<void> | undefined;
+  #attempt: Promise<void> | undefined;
   #again = false;
+  #stopping = false;
+  /** The last attempt came to nothing. */
+  #failing = false;
   /** Revisions sent since the start. */
   sent = 0;
 
@@ -51,34 +55,39 @@ export class Publisher {
   /** There may be something to send; it is sent beside everything else. */
   note(): void {
     this.#again = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#running ??= this.#run();
   }
 
-  /** Waits until all that is recorded is sent. */
-  async settled(): Promise<void> {
-    await this.#running;
+  /** Waits until all that is recorded was sent, or could not be: the next start tries again. */
+  async attempted(): Promise<void> {
+    do await this.#attempt;
+    while (this.#again && !this.#failing);
   }
 
   async stop(): Promise<void> {
-    await Promise.race([this.#running, new Promise((resolve) => setTimeout(resolve, RETRY_MS / 2))]);
+    this.#stopping = true;
+    await Promise.race([this.#attempt, new Promise((resolve) => setTimeout(resolve, RETRY_MS / 2))]);
     if (this.#connected) await this.#producer.disconnect();
     this.#connection.closeSync();
   }
 
   async #run(): Promise<void> {
-    while (this.#again) {
+    while (this.#again && !this.#stopping) {
       this.#again = false;
-      try {
-        await this.#sendNew();
-      } catch (cause) {
-        log('warn', 'revisions not sent to Kafka yet', { topic: this.#topic, why: (cause as Error).message });
-        this.#again = true;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
-      }
+      this.#attempt = this.#sendNew().then(() => {
+        this.#failing = false;
+      }, this.#failed);
+      await this.#attempt;
+      if (this.#failing) await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
     }
+    this.#running = undefined; // in one step with the last look at what is to be sent
   }
+
+  readonly #failed = (cause: Error): void => {
+    log('warn', 'revisions not sent to Kafka yet', { topic: this.#topic, why: cause.message });
+    this.#failing = true;
+    this.#again = true;
+  };
 
   async #sendNew(): Promise<void> {
     const found = await this.#connection.runAndReadAll('SELECT coalesce(max(derived_seq), 0) FROM _store.published');
@@ -99,8 +108,12 @@ export class Publisher {
     });
     this.sent += revisions.length;
     const last = Math.max(...revisions.map(({ derivedSeq }) => derivedSeq));
-    await this.#connection.run('DELETE FROM _store.published');
-    await this.#connection.run('INSERT INTO _store.published VALUES ($1)', [BigInt(last)]);
+    await this.#sentUpTo(BigInt(last));
+  }
+
+  async #sentUpTo(derivedSeq: bigint): Promise<void> {
+    await this.#connection.run('INSERT INTO _store.published VALUES ($1)', [derivedSeq]);
+    await this.#connection.run('DELETE FROM _store.published WHERE derived_seq < $1', [derivedSeq]);
   }
 
   async #connect(): Promise<void> {

@@ -14,7 +14,7 @@ import { Figures } from './figures.js';
 import { serveHealth } from './http.js';
 import { Publisher } from './publish.js';
 import { Reader } from './reader.js';
-import { openSound } from './sound.js';
+import { lastCommit, openSound } from './sound.js';
 import { startTelemetry } from './telemetry.js';
 import { witnesses } from './witnesses.js';
 
@@ -26,7 +26,9 @@ export interface RunOptions {
 /** A source that has a backlog and stores nothing for so many session timeouts is stuck. */
 const STUCK_SESSIONS = 3;
 
-/** Signalled to end, the service takes no longer than this. */
+const WATCH_EVERY_MS = 1_000;
+
+/** Once it is to end, the service takes no longer than this. */
 const END_WITHIN_MS = 9_500;
 
 /**
@@ -44,10 +46,14 @@ export async function run(config: Config, { untilCaughtUp }: RunOptions): Promis
   const end = await Promise.race(ends);
   if (end.code === 0) log('info', end.why);
   else log('error', end.why);
-  const late = setTimeout(() => process.exit(end.code), END_WITHIN_MS).unref();
-  await service.stop();
-  clearTimeout(late);
+  exitLate(end.code);
+  await service.stop().catch((cause: Error) => log('warn', 'not all of it ended in order', { why: cause.message }));
   return end.code;
+}
+
+/** Whatever still hangs then, the process ends with the code that it was to end with. */
+function exitLate(code: number): void {
+  setTimeout(() => process.exit(code), END_WITHIN_MS);
 }
 
 interface End {
@@ -58,7 +64,10 @@ interface End {
 function onSignal(): Promise<End> {
   return new Promise((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const)
-      process.once(signal, () => resolve({ code: 0, why: `ends: ${signal}` }));
+      process.once(signal, () => {
+        exitLate(0); // also where the service has not even started yet
+        resolve({ code: 0, why: `ends: ${signal}` });
+      });
   });
 }
 
@@ -89,12 +98,15 @@ class Service {
       afterCommit: (commitSeq) => head.write({ storeId: store.storeId, commitSeq }),
       onStored: (stored) => this.#stored(stored),
       onPressure: () => this.#answers.interrupt(),
+      onFailed: (cause) => this.#failBecause(cause.message),
     });
     this.#readers = readings.map((reading) => new Reader(reading, store, this.#sink));
   }
 
   static async start(config: Config, readings: readonly Reading[], store: Store): Promise<Service> {
-    const service = new Service(store, await HeadFile.open(config.db), readings);
+    const head = await HeadFile.open(config.db);
+    await head.write({ storeId: store.storeId, commitSeq: await lastCommit(store) });
+    const service = new Service(store, head, readings);
     const exportPath = `${config.db}.export`;
     await lockDown(store.connection, [linesPath(config.db), exportPath]);
     service.#telemetry = await startTelemetry({
@@ -102,14 +114,17 @@ class Service {
       dirtyCommits: () => Number(service.#correlating.behind),
       redelivered: () => service.#readers.reduce((sum, { redelivered }) => sum + redelivered, 0),
     });
-    service.#correlating = await Correlating.start(store, config.correlateIntervalMs, (correlated, seconds) => {
-      service.#figures.correlated(correlated);
-      service.#telemetry.correlationTook(seconds);
-      service.#publisher.note();
-    });
     service.#publisher = await Publisher.open(kafkaClient(config.kafka), config.chainsTopic, store);
     service.#publisher.note();
     service.#answers = await AnswerServer.listen(config.db, store.instance, exportPath);
+    service.#correlating = await Correlating.start(store, config.correlateIntervalMs, {
+      onCorrelated: (correlated, seconds) => {
+        service.#figures.correlated(correlated);
+        service.#telemetry.correlationTook(seconds);
+        service.#publisher.note();
+      },
+      onPressure: () => service.#answers.interrupt(),
+    });
     service.#http = await serveHealth(config.http, {
       ill: () => service.#ill(),
       unready: () => service.#unready(),
@@ -131,20 +146,21 @@ class Service {
   async caughtUp(): Promise<End> {
     const goals = await Promise.all(this.#readers.map(async (reader) => ({ reader, goals: await reader.goals() })));
     while (!goals.every(({ reader, goals: own }) => reader.reached(own))) await pause(100);
-    await this.#sink.drained();
+    await this.#sink.drained().catch(() => {});
     await this.#correlating.caughtUp();
-    await this.#publisher.settled();
+    await this.#publisher.attempted();
+    if (this.#failure) return this.failed();
     return { code: 0, why: 'caught up: what the topics held at start is stored and correlated' };
   }
 
   /** Drains, commits, leaves the groups, ends. */
   async stop(): Promise<void> {
     for (const reader of this.#readers) reader.stop();
+    await this.#answers.close();
     await this.#reading;
     await this.#http.close();
     await this.#correlating.stop();
     await this.#publisher.stop();
-    await this.#answers.close();
     await this.#telemetry.stop();
     await this.#head.close();
     this.#store.close();
@@ -173,18 +189,26 @@ class Service {
 
   async #stuck(): Promise<string> {
     for (;;) {
-      await pause(1_000);
-      const why = this.#readers.flatMap((reader) => stuckBecause(reader)).at(0);
+      const before = Date.now();
+      await pause(WATCH_EVERY_MS);
+      const stoodStill = Date.now() - before - WATCH_EVERY_MS;
+      for (const reader of this.#readers) reader.forgive(stoodStill);
+      const why = this.#stuckBecause().at(0);
       if (why) return why;
     }
   }
 
+  /** What waits for room on the disk is not stuck. */
+  #stuckBecause(): string[] {
+    return this.#sink.trouble ? [] : this.#readers.flatMap(stuckBecause);
+  }
+
   #ill(): string[] {
-    return [...(this.#failure ? [this.#failure] : []), ...this.#readers.flatMap(stuckBecause)];
+    return [...(this.#failure ? [this.#failure] : []), ...this.#stuckBecause()];
   }
 
   #unready(): string[] {
-    const { trouble } = this.#sink;
+    const trouble = this.#sink.trouble ?? this.#correlating.trouble;
     return [
       ...(trouble ? [`the store cannot be written: ${trouble}`] : []),
       ...this.#readers.flatMap(({ settings, trouble: why }) => (why ? [`${settings.name}: ${why}`] : [])),
@@ -197,7 +221,9 @@ class Service {
   }
 }
 
+/** Nor is it stuck where the broker does not answer. */
 function stuckBecause(reader: Reader): string[] {
+  if (reader.trouble) return [];
   const now = Date.now();
   const most = STUCK_SESSIONS * reader.settings.sessionTimeoutMs;
   const behind = reader.lags.reduce((sum, lag) => sum + lag.behind, 0n);
