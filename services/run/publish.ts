@@ -28,12 +28,9 @@ export class Publisher {
   readonly #connection: DuckDBConnection;
   readonly #producer: Producer;
   #connected = false;
-  #running: Promise<void> | undefined;
+  #wanted = false;
   #attempt: Promise<void> | undefined;
-  #again = false;
-  #stopping = false;
-  /** The last attempt came to nothing. */
-  #failing = false;
+  #retry: NodeJS.Timeout | undefined;
   /** Revisions sent since the start. */
   sent = 0;
 
@@ -54,40 +51,37 @@ export class Publisher {
 
   /** There may be something to send; it is sent beside everything else. */
   note(): void {
-    this.#again = true;
-    this.#running ??= this.#run();
+    this.#wanted = true;
+    if (!this.#retry) this.#attempt ??= this.#sendWanted();
   }
 
-  /** Waits until all that is recorded was sent, or could not be: the next start tries again. */
+  /** Waits until all that is recorded was sent, or could not be: then it is tried again, by the next start too. */
   async attempted(): Promise<void> {
-    do await this.#attempt;
-    while (this.#again && !this.#failing);
+    await this.#attempt;
   }
 
   async stop(): Promise<void> {
-    this.#stopping = true;
+    clearTimeout(this.#retry);
     await Promise.race([this.#attempt, new Promise((resolve) => setTimeout(resolve, RETRY_MS / 2))]);
     if (this.#connected) await this.#producer.disconnect();
     this.#connection.closeSync();
   }
 
-  async #run(): Promise<void> {
-    while (this.#again && !this.#stopping) {
-      this.#again = false;
-      this.#attempt = this.#sendNew().then(() => {
-        this.#failing = false;
-      }, this.#failed);
-      await this.#attempt;
-      if (this.#failing) await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
+  async #sendWanted(): Promise<void> {
+    while (this.#wanted && !this.#retry) {
+      this.#wanted = false;
+      await this.#sendNew().catch((cause: Error) => this.#later(cause));
     }
-    this.#running = undefined; // in one step with the last look at what is to be sent
+    this.#attempt = undefined; // in one step with the last look at what is wanted
   }
 
-  readonly #failed = (cause: Error): void => {
+  #later(cause: Error): void {
     log('warn', 'revisions not sent to Kafka yet', { topic: this.#topic, why: cause.message });
-    this.#failing = true;
-    this.#again = true;
-  };
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.note();
+    }, RETRY_MS).unref();
+  }
 
   async #sendNew(): Promise<void> {
     const found = await this.#connection.runAndReadAll('SELECT coalesce(max(derived_seq), 0) FROM _store.published');

@@ -103,7 +103,7 @@ export class SourceConsumer {
 
   /** A partition that holds nothing, and lost what was expected next: no batch will tell of it. */
   noteEmptied(number: number, low: bigint): void {
-    this.#inTurn(number, async () => {
+    this.#aside(number, async () => {
       const from = this.expected(number);
       if (from < low) this.#accept(number, from, low, [{ from, to: low, cause: 'retention' }]);
     });
@@ -140,7 +140,7 @@ export class SourceConsumer {
       this.lastHeartbeat = Date.now();
     });
     consumer.on(START_BATCH_PROCESS, ({ payload }) => {
-      if (payload.batchSize === 0) this.#inTurn(payload.partition, () => this.#skip(payload));
+      if (payload.batchSize === 0) this.#aside(payload.partition, async () => this.#skip(payload));
     });
     await consumer.connect();
     await consumer.subscribe({ topics: [this.topic.name], fromBeginning: true });
@@ -162,7 +162,7 @@ export class SourceConsumer {
     log('info', 'reads', { source: this.settings.name, topic: this.topic.name, partitions: partitions.join() });
   }
 
-  /** One after the other in each partition. What fails ends the consumer. */
+  /** One after the other in each partition. What fails ends the consumer: kafkajs knows what to do about its own errors, and would try all others for ever. */
   #inTurn(partition: number, work: () => Promise<void>): Promise<void> {
     const turn = (this.#turns.get(partition) ?? Promise.resolve()).then(work);
     const settled = turn.catch((cause: Error) => {
@@ -171,6 +171,11 @@ export class SourceConsumer {
     });
     this.#turns.set(partition, settled);
     return turn;
+  }
+
+  /** In turn too, but kafkajs does not wait for it. */
+  #aside(partition: number, work: () => Promise<void>): void {
+    this.#inTurn(partition, work).catch((cause: Error) => this.#died({ cause, again: true }));
   }
 
   async #read({ batch, resolveOffset, heartbeat, isRunning, isStale }: EachBatchPayload): Promise<void> {
