@@ -20,16 +20,16 @@ export interface Rebuilt {
 
 /**
  * Makes a store again: the evidence of the old file, the history of the ledger, and findings, links and chains judged anew. The old file stays under
- * another name. Killed at any moment, the store is the old one or the new one.
+ * another name, `<db>.<keptAs>-<n>`. Killed at any moment, the store is the old one or the new one.
  */
-export async function rebuild(db: string): Promise<Rebuilt> {
+export async function rebuild(db: string, keptAs = 'before-rebuild'): Promise<Rebuilt> {
   const notices = await completeLedger(db);
   const fresh = `${db}.rebuilding`; // a rebuild that was killed may have left one
   for (const left of ['', '.wal', '.tmp', '.ledger']) rmSync(fresh + left, { force: true, recursive: true });
   const revisions = await revisionsIn(ledgerPath(db));
   if (revisions > 0) copyFileSync(ledgerPath(db), ledgerPath(fresh));
   const made = await remake(fresh, db);
-  const kept = await swap(db, fresh);
+  const kept = await swap(db, fresh, keptAs);
   return { db, kept, notices, revisions, ...made };
 }
 
@@ -78,8 +78,8 @@ async function remake(fresh: string, old: string): Promise<Pick<Rebuilt, 'copied
 }
 
 /** The store's name changes its file in one step. A ledger that stays behind for a crash between is completed at the next start. */
-async function swap(db: string, fresh: string): Promise<string> {
-  const kept = freeName(db, 'before-rebuild');
+async function swap(db: string, fresh: string, keptAs: string): Promise<string> {
+  const kept = freeName(db, keptAs);
   try {
     linkSync(db, kept);
   } catch {

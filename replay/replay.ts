@@ -1,7 +1,9 @@
 import { type Collected, collectFiles } from '../services/collect/index.js';
+import type { Reading } from '../services/collect/kafka/consumer.js';
 import { type Correlated, correlate } from '../services/correlate/index.js';
-import { openStore } from '../shared/store/store.js';
+import { openStore, type Store } from '../shared/store/store.js';
 import { openCase } from './case.js';
+import type { TimeRange } from './kafka/read.js';
 
 /** What a replay did, and what the evidence in the store came to. */
 export interface Replayed {
@@ -17,23 +19,47 @@ export interface Replayed {
 
 export type Progress = (step: 'collect' | 'correlate', done: number, of: number) => void;
 
+interface ReplayOptions {
+  readonly nowUnixNano: bigint;
+  readonly onProgress?: Progress;
+}
+
 /** Replays a case folder into a store: evidence, findings, links, chains. Replaying it again changes nothing. */
-export async function replayCase(
-  folder: string,
-  db: string,
-  options: { nowUnixNano: bigint; onProgress?: Progress },
-): Promise<Replayed> {
+export async function replayCase(folder: string, db: string, options: ReplayOptions): Promise<Replayed> {
   const { name, title, files, ignored } = openCase(folder);
-  const store = await openStore(db);
-  try {
+  const collect = async (store: Store) => {
     const collected = await collectFiles(store, files, {
       nowUnixNano: options.nowUnixNano,
       onProgress: (done, of) => options.onProgress?.('collect', done, of),
     });
-    options.onProgress?.('correlate', 0, 1);
+    return { collected, ignored };
+  };
+  return { case: name, title, db, ...(await replayed(db, collect, options.onProgress)) };
+}
+
+/** Replays what the topics hold of a time range. */
+export async function replayKafka(
+  readings: readonly Reading[],
+  range: TimeRange,
+  db: string,
+  onProgress?: Progress,
+): Promise<Replayed> {
+  const { readRange } = await import('./kafka/read.js'); // who replays a folder needs no client of Kafka
+  const collect = (store: Store) =>
+    readRange(store, readings, range, (messages) => onProgress?.('collect', messages, messages));
+  return { case: 'kafka:', title: undefined, db, ...(await replayed(db, collect, onProgress)) };
+}
+
+type Collect = (store: Store) => Promise<Pick<Replayed, 'collected' | 'ignored'>>;
+
+async function replayed(db: string, collect: Collect, onProgress: Progress | undefined) {
+  const store = await openStore(db);
+  try {
+    const collected = await collect(store);
+    onProgress?.('correlate', 0, 1);
     const correlated = await correlate(store, { endOfInput: true });
     await store.checkpoint();
-    return { case: name, title, db, notices: store.notices, collected, ignored, correlated };
+    return { notices: store.notices, ...collected, correlated };
   } finally {
     store.close();
   }

@@ -1,12 +1,17 @@
 import { relative } from 'node:path';
 import { rebuild } from '../replay/rebuild.js';
-import { type Replayed, replayCase } from '../replay/replay.js';
+import { type Replayed, replayCase, replayKafka } from '../replay/replay.js';
+import { printedConfig } from '../shared/config/print.js';
+import { settingsOf, unknownVariables } from '../shared/config/settings.js';
+import { loadConfig, readConfig } from '../shared/config.js';
+import { CauselineError } from '../shared/errors.js';
 import { close, openForReading } from '../shared/store/open.js';
-import { clock, drawChain, type Page, verdict } from './query/draw.js';
-import { explain, explainWithdrawn } from './query/explain.js';
-import { printable } from './query/printable.js';
-import { countFindings, findChain, readChains, readWhole, type WholeChain } from './query/read.js';
-import { type Format, runSql } from './query/sql.js';
+import { parseMicros } from '../shared/time.js';
+import { sources } from './collect/sources/index.js';
+import { ask } from './query/ask.js';
+import { drawChain, type Page } from './query/draw.js';
+import { countFindings, readChains, readWhole, type WholeChain } from './query/read.js';
+import type { Format } from './query/sql.js';
 
 /** Text for people is at most this wide, and as narrow as their terminal. */
 const WIDEST = 100;
@@ -18,18 +23,62 @@ const page = (): Page => ({
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
-export async function replayCommand(folder: string, options: { db: string; json?: boolean }): Promise<void> {
-  const replayed = await replayCase(folder, options.db, {
-    nowUnixNano: BigInt(Date.now()) * 1_000_000n,
-    onProgress: progress(),
-  });
+export interface ReplayFlags {
+  readonly db: string;
+  readonly config?: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly toKafka?: boolean;
+  readonly speed: string;
+  readonly json?: boolean;
+}
+
+export async function replayCommand(from: string, flags: ReplayFlags): Promise<void> {
+  if (flags.toKafka) return sendCommand(from, flags);
+  const replayed = from === 'kafka:' ? await replayTopics(flags) : await replayFolder(from, flags);
   notify(replayed.notices);
-  const standing = await whatStands(options.db);
-  if (options.json) print(JSON.stringify(replayDocument(replayed, standing), null, 2));
+  const standing = await whatStands(flags.db);
+  if (flags.json) print(JSON.stringify(replayDocument(replayed, standing), null, 2));
   else print(replayText(replayed, standing));
 }
 
-/** What was mended belongs on the screen, not into the output. */
+async function replayFolder(folder: string, { db, from, to }: ReplayFlags): Promise<Replayed> {
+  if (from ?? to)
+    throw new CauselineError('bad_usage', 'replay', 'A case folder is replayed whole: --from and --to are for kafka:.');
+  return replayCase(folder, db, { nowUnixNano: BigInt(Date.now()) * 1_000_000n, onProgress: progress() });
+}
+
+async function replayTopics({ db, config, from, to }: ReplayFlags): Promise<Replayed> {
+  const { readingsOf } = await import('./collect/kafka/readings.js');
+  const range = {
+    ...(from && { fromMillis: Number(parseMicros(from, 'from') / 1000n) }),
+    ...(to && { toMillis: Number(parseMicros(to, 'to') / 1000n) }),
+  };
+  return replayKafka(readingsOf(loadConfig(sources, { env: process.env, file: config })), range, db, progress());
+}
+
+async function sendCommand(folder: string, flags: ReplayFlags): Promise<void> {
+  const { sendCase } = await import('../replay/kafka/send.js');
+  const { kafkaClient } = await import('../shared/kafka/client.js');
+  const { sources: read, kafka } = loadConfig(sources, { env: process.env, file: flags.config });
+  const topics = Object.fromEntries(read.map(({ source, topic }) => [source, topic]));
+  const sent = await sendCase(folder, kafkaClient(kafka), topics, { speed: speedOf(flags.speed) });
+  const { case: name, messages, ignored } = sent;
+  if (flags.json) return print(JSON.stringify({ case: name, messages, ignored: Object.fromEntries(ignored) }, null, 2));
+  for (const [source, count] of Object.entries(messages)) print(`${count} messages sent to ${topics[source]}.`);
+  for (const [reason, count] of ignored) print(`${count} files left unread: ${reason}.`);
+  print(`'npx causeline run' reads them; 'npx causeline chains' lists what they come to.`);
+}
+
+function speedOf(text: string): 'max' | number {
+  const speed = Number(text);
+  if (text === 'max' || speed > 0) return text === 'max' ? text : speed;
+  throw new CauselineError('bad_usage', 'replay', `--speed takes max, or how many times as fast: not '${text}'.`, {
+    field: 'speed',
+  });
+}
+
+/** What a person should know belongs on the screen, not into the output. */
 function notify(notices: readonly string[]): void {
   for (const notice of notices) process.stderr.write(`notice: ${notice}\n`);
 }
@@ -38,7 +87,7 @@ function notify(notices: readonly string[]): void {
 function progress(): (step: 'collect' | 'correlate', done: number, of: number) => void {
   if (!process.stderr.isTTY) return () => {};
   return (step, done, of) => {
-    const text = step === 'collect' ? `reading file ${done} of ${of}` : 'looking for causes';
+    const text = step === 'collect' ? `reading ${done} of ${of}` : 'looking for causes';
     process.stderr.write(`\r\x1b[K${text}`);
     if (step === 'correlate') process.stderr.write('\r\x1b[K');
   };
@@ -51,7 +100,7 @@ interface Standing {
 }
 
 async function whatStands(db: string): Promise<Standing> {
-  const opened = await openForReading(db, { locked: true });
+  const opened = await openForReading(db);
   try {
     const chains: WholeChain[] = [];
     for (const chain of await readChains(opened.connection)) chains.push(await readWhole(opened.connection, chain));
@@ -121,42 +170,16 @@ function warnings({ collected, ignored }: Replayed): string[] {
   ];
 }
 
-export async function chainsCommand(options: { db: string; asOf?: string; json?: boolean }): Promise<void> {
-  const opened = await openForReading(options.db, { locked: true });
-  try {
-    const chains = await readChains(opened.connection, options.asOf);
-    if (options.json) return print(JSON.stringify(chains, null, 2));
-    if (chains.length === 0)
-      return print(
-        options.asOf
-          ? `No chain was known at ${options.asOf}.`
-          : 'No chain: no finding was shown to have caused another.',
-      );
-    const wide = page();
-    for (const chain of chains) {
-      print(
-        `${chain.chain_id.slice(0, 8)}  ${clock(chain.started_at)}  ${verdict(wide, chain.verdict.padEnd(9))}  ${chain.state}  r${chain.revision}`,
-      );
-      print(`          ${printable(chain.title)}`);
-    }
-  } finally {
-    close(opened);
-  }
+export async function chainsCommand({ db, asOf, json }: { db: string; asOf?: string; json?: boolean }): Promise<void> {
+  await ask(db, { command: 'chains', ...(asOf && { asOf }), ...(json && { json }) }, page(), process.stdout);
 }
 
-export async function explainCommand(id: string, options: { db: string }): Promise<void> {
-  const opened = await openForReading(options.db, { locked: true });
-  try {
-    const chain = await findChain(opened.connection, id);
-    if (chain.state === 'withdrawn') return print(await explainWithdrawn(opened.connection, chain, page()));
-    print(await explain(opened.connection, await readWhole(opened.connection, chain), page()));
-  } finally {
-    close(opened);
-  }
+export async function explainCommand(id: string, { db }: { db: string }): Promise<void> {
+  await ask(db, { command: 'explain', id }, page(), process.stdout);
 }
 
-export async function sqlCommand(query: string, options: { db: string; format: Format }): Promise<void> {
-  await runSql(options.db, query, options.format, process.stdout);
+export async function sqlCommand(query: string, { db, format }: { db: string; format: Format }): Promise<void> {
+  await ask(db, { command: 'sql', query, format }, page(), process.stdout);
 }
 
 export async function rebuildCommand(options: { db: string }): Promise<void> {
@@ -172,4 +195,29 @@ export async function rebuildCommand(options: { db: string }): Promise<void> {
       : `Judged anew: ${added} chains added, ${revised} revised, ${withdrawn} withdrawn; 'causeline explain' says why.`,
   );
   print(`${db} is the new file; the old one is ${kept}.`);
+}
+
+export interface RunFlags {
+  readonly db?: string;
+  readonly config?: string;
+  readonly services: string;
+  readonly untilCaughtUp?: boolean;
+}
+
+export async function runCommand({ db, config: file, services, untilCaughtUp = false }: RunFlags): Promise<void> {
+  const { run, SERVICES } = await import('./run/run.js'); // Kafka and telemetry are for this command alone
+  const named = new Set(SERVICES.filter((name) => services.split(',').includes(name)));
+  if (named.size !== services.split(',').length)
+    throw new CauselineError('bad_usage', 'run', `--services takes some of ${SERVICES.join()}, not '${services}'.`, {
+      field: 'services',
+    });
+  const config = loadConfig(sources, { flags: { db }, env: process.env, file });
+  process.exit(await run(config, { services: named, untilCaughtUp }));
+}
+
+export function configCommand(options: { config?: string }): void {
+  const { valid, originOf } = readConfig(sources, { env: process.env, file: options.config });
+  const settings = settingsOf(sources);
+  notify(unknownVariables(settings, process.env).map((name) => `${name} sets nothing: no such variable is known`));
+  process.stdout.write(printedConfig(valid, originOf, settings));
 }

@@ -1,8 +1,17 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander';
+import { databaseFile } from '../shared/config.js';
 import { CauselineError } from '../shared/errors.js';
 import { version } from '../shared/version.js';
-import { chainsCommand, explainCommand, rebuildCommand, replayCommand, sqlCommand } from './commands.js';
+import {
+  chainsCommand,
+  configCommand,
+  explainCommand,
+  rebuildCommand,
+  replayCommand,
+  runCommand,
+  sqlCommand,
+} from './commands.js';
 import { FORMATS } from './query/sql.js';
 
 /** Wires the command line. Exit codes: 0 done, 1 the answer is no, 2 bad usage or unreadable input, 70 a bug. */
@@ -15,14 +24,20 @@ const program = new Command('causeline')
   .configureOutput({ writeErr: () => {} })
   .exitOverride();
 
-const db = () => new Option('--db <file>', 'the DuckDB file').env('CAUSELINE_DB').default('./causeline.duckdb');
+const db = () => new Option('--db <file>', 'the DuckDB file (default: CAUSELINE_DB, else ./causeline.duckdb)');
+const config = () => new Option('--config <file>', 'a YAML file of settings');
 const json = () => new Option('--json', 'print one JSON document and nothing else');
 
 program
   .command('replay')
   .description('replay an archived incident: evidence, findings, links, chains')
-  .argument('<case>', 'a case folder (it holds case.yaml)')
+  .argument('<case>', "a case folder (it holds case.yaml), or 'kafka:' for what the topics hold")
   .addOption(db())
+  .option('--from <time>', 'kafka: from this broker time on (ISO 8601)')
+  .option('--to <time>', 'kafka: up to this broker time')
+  .option('--to-kafka', "drive the case through Kafka's topics instead")
+  .option('--speed <speed>', "to Kafka: 'max', or how many times as fast as it happened", 'max')
+  .addOption(config())
   .addOption(json())
   .action(replayCommand);
 
@@ -30,6 +45,7 @@ program
   .command('chains')
   .description('list the causal chains')
   .addOption(db())
+  .addOption(config())
   .option('--as-of <time>', 'what was known at a time (ISO 8601)')
   .addOption(json())
   .action(chainsCommand);
@@ -39,6 +55,7 @@ program
   .description('say why each link of a chain is believed, its rivals, what was not covered, how the answer changed')
   .argument('<chain-id>', 'the id, or as much of its beginning as is unique')
   .addOption(db())
+  .addOption(config())
   .action(explainCommand);
 
 program
@@ -46,14 +63,36 @@ program
   .description('answer one SELECT over evidence, findings and chains')
   .argument('<query>', 'the statement')
   .addOption(db())
+  .addOption(config())
   .addOption(new Option('--format <format>', 'how rows are printed').choices(FORMATS).default('table'))
   .action(sqlCommand);
+
+program
+  .command('run')
+  .description('read Kafka into the store and correlate, until it is stopped')
+  .addOption(db())
+  .addOption(config())
+  .option('--services <names>', 'which parts run', 'collect,correlate,query')
+  .option('--until-caught-up', 'end when what the topics hold now is stored and correlated')
+  .action(runCommand);
 
 program
   .command('rebuild')
   .description('make the store again, from raw evidence and the ledger of revisions')
   .addOption(db())
+  .addOption(config())
   .action(rebuildCommand);
+
+program
+  .command('config')
+  .description('print the effective configuration, secrets masked')
+  .addOption(config())
+  .action(configCommand);
+
+// Flag, then environment variable, then YAML, then default, for every command that works on a file.
+program.hook('preAction', (_, command) => {
+  if (command.options.some(({ long }) => long === '--db')) command.setOptionValue('db', databaseFile(command.opts()));
+});
 
 program.addHelpText(
   'after',
@@ -75,7 +114,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await program.parseAsync();
 } catch (cause) {
-  process.exitCode = report(cause);
+  const code = report(cause);
+  process.stdout.write('', () => process.exit(code)); // whatever a failed command still holds
 }
 
 function report(cause: unknown): number {
@@ -86,7 +126,7 @@ function report(cause: unknown): number {
     return 2;
   }
   if (cause instanceof CauselineError && cause.code !== 'store_failed') {
-    process.stderr.write(`error: ${cause.message}\n`);
+    for (const line of cause.message.split('\n')) process.stderr.write(`error: ${line}\n`);
     return cause.code === 'not_found' ? 1 : 2;
   }
   process.stderr.write(

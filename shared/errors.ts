@@ -3,10 +3,12 @@ export type ErrorCode =
   | 'bad_usage'
   | 'unreadable_input'
   | 'not_found'
+  | 'store_held'
   | 'store_newer'
   | 'store_failed'
   | 'bad_query'
-  | 'bad_config';
+  | 'bad_config'
+  | 'not_available';
 
 /** The one error class: `message` is one sentence that says what is wrong and what to do. */
 export class CauselineError extends Error {

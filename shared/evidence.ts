@@ -123,6 +123,7 @@ export type Flag =
 
 /** Why an input, or a part of it, is in quarantine. One word a reason; `detail` says what and where. */
 export type FaultReason =
+  | 'bad_batch'
   | 'bad_gzip'
   | 'bad_json'
   | 'bad_protobuf'
@@ -130,6 +131,7 @@ export type FaultReason =
   | 'bad_text'
   | 'bad_time'
   | 'bad_utf8'
+  | 'decoder_failed'
   | 'duplicate_key'
   | 'pointer'
   | 'too_deep'

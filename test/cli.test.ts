@@ -92,12 +92,13 @@ test.serial('--help fits 100 columns and names every command; so does the help o
   const { code, stdout } = await causeline(['--help']);
   t.is(code, 0);
   t.true(longest(stdout) <= 100);
-  for (const command of ['replay', 'chains', 'explain', 'sql', 'rebuild']) {
+  for (const command of ['replay', 'chains', 'explain', 'sql', 'rebuild', 'config']) {
     t.regex(stdout, new RegExp(`^  ${command}\\b`, 'm'));
     const help = await causeline([command, '--help']);
     t.is(help.code, 0);
     t.true(longest(help.stdout) <= 100);
-    t.regex(help.stdout, /--db <file>/);
+    if (command !== 'config') t.regex(help.stdout, /--db <file>/);
+    t.regex(help.stdout, /--config <file>/);
   }
 });
 
@@ -199,15 +200,22 @@ test.serial('a store whose insides are broken is reported as a bug: exit 70', as
   t.regex(stderr, /^error: this is a bug in Causeline/);
 });
 
-test.serial('the database is the flag, else CAUSELINE_DB, else ./causeline.duckdb', async (t) => {
-  const own = temporaryFolder(t);
-  const env = { CAUSELINE_DB: db };
-  t.is((await causeline(['chains'], { env, cwd: own })).code, 0);
-  const flag = await causeline(['chains', '--db', 'other.duckdb'], { env, cwd: own });
-  refusedWith(t, flag, 2, /There is no file other\.duckdb/);
-  copyFileSync(db, join(own, 'causeline.duckdb'));
-  t.is((await causeline(['chains'], { cwd: own })).code, 0);
-});
+test.serial(
+  'the database is the flag, else CAUSELINE_DB, else what --config says, else ./causeline.duckdb',
+  async (t) => {
+    const own = temporaryFolder(t);
+    const env = { CAUSELINE_DB: db };
+    t.is((await causeline(['chains'], { env, cwd: own })).code, 0);
+    const flag = await causeline(['chains', '--db', 'other.duckdb'], { env, cwd: own });
+    refusedWith(t, flag, 2, /There is no file other\.duckdb/);
+    writeFileSync(join(own, 'causeline.yaml'), `db: ${JSON.stringify(db)}\n`);
+    t.is((await causeline(['chains', '--config', 'causeline.yaml'], { cwd: own })).code, 0);
+    const variable = { env: { CAUSELINE_DB: 'other.duckdb' }, cwd: own };
+    t.is((await causeline(['chains', '--config', 'causeline.yaml'], variable)).code, 2);
+    copyFileSync(db, join(own, 'causeline.duckdb'));
+    t.is((await causeline(['chains'], { cwd: own })).code, 0);
+  },
+);
 
 test.serial('a store may have any name, also one of our own words', async (t) => {
   const own = temporaryFolder(t);

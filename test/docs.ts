@@ -1,7 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { sources } from '../services/collect/sources/index.js';
 import { causes } from '../services/correlate/causes/index.js';
 import { detectors } from '../services/correlate/detectors/index.js';
+import { settingsOf } from '../shared/config/settings.js';
 
 /** README with its tables of components made anew from the indexes. */
 export function documented(readme: string): string {
@@ -9,7 +11,18 @@ export function documented(readme: string): string {
   const judged = causes.map(({ from, to, rule, mechanism }) => [`\`${from}\``, `\`${to}\``, `\`${rule}\``, mechanism]);
   const detectorTable = table(['finding', 'subject', 'fires when'], found);
   const causeTable = table(['cause', 'effect', 'rule', 'mechanism'], judged);
-  return between(between(readme, 'detectors', detectorTable), 'causes', causeTable);
+  const tables = { detectors: detectorTable, causes: causeTable, settings: settingTable() };
+  return Object.entries(tables).reduce((text, [name, body]) => between(text, name, body), readme);
+}
+
+function settingTable(): string {
+  const rows = settingsOf(sources).map(({ variable, key, default: usual, meaning }) => [
+    `\`${variable}\``,
+    `\`${key}\``,
+    usual === undefined ? '' : `\`${usual}\``,
+    meaning,
+  ]);
+  return table(['variable', 'key of the YAML file', 'default', 'is'], rows);
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

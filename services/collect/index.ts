@@ -1,10 +1,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import type { CloudTrailRow, Decoded, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
+import type { Decoded, Fault } from '../../shared/evidence.js';
 import { GzipError, gunzipBounded, inflateFile } from '../../shared/inflate.js';
 import { ROW_GROUP_ROWS } from '../../shared/store/open.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../shared/store/store.js';
-import type { Context, EvidenceName, Source } from './source.js';
+import type { Context, EvidenceName, Row, Source } from './source.js';
 import { sources } from './sources/index.js';
 
 /** One file of a case, and which source reads it. */
@@ -30,7 +30,23 @@ export interface Collected {
   readonly skipped: Record<string, number>;
 }
 
-type Row = CloudTrailRow | SpanRow | MetricRow;
+export const nothingCollected = (): Collected => ({
+  files: 0,
+  read: { cloudtrail: 0, traces: 0, metrics: 0 },
+  stored: { cloudtrail: 0, traces: 0, metrics: 0 },
+  duplicates: 0,
+  conflicts: 0,
+  quarantined: 0,
+  missedScrapes: 0,
+  skipped: {},
+});
+
+/** Adds what a commit did. */
+export function countCommitted(totals: Collected, committed: Committed): void {
+  for (const [source, count] of Object.entries(committed.stored)) totals.stored[source as EvidenceName] += count;
+  totals.duplicates += committed.duplicates;
+  totals.conflicts += committed.conflicts;
+}
 
 /** More than a row group, which DuckDB then writes straight to the file; still more would cost memory. */
 const ROWS_A_COMMIT = ROW_GROUP_ROWS + 1;
@@ -185,16 +201,7 @@ class Tally {
 
 /** Gathers decoded rows into batches and commits them. */
 class Collector {
-  readonly totals: Collected = {
-    files: 0,
-    read: { cloudtrail: 0, traces: 0, metrics: 0 },
-    stored: { cloudtrail: 0, traces: 0, metrics: 0 },
-    duplicates: 0,
-    conflicts: 0,
-    quarantined: 0,
-    missedScrapes: 0,
-    skipped: {},
-  };
+  readonly totals: Collected = nothingCollected();
   readonly #store: Store;
   #batch: Batch = emptyBatch();
   /** Commits that have not ended, the oldest first; one that failed stays, and fails all after it. */
@@ -241,7 +248,7 @@ class Collector {
 
   async #commitAfter(before: Promise<void> | undefined, batch: Batch): Promise<void> {
     await before;
-    this.#count(await this.#store.commit(batch));
+    countCommitted(this.totals, await this.#store.commit(batch));
     void this.#waiting.shift();
     batch.lines.clear();
     this.#spareLines.push(batch.lines);
@@ -256,11 +263,5 @@ class Collector {
   /** Waits for the commits under way; never fails. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#waiting);
-  }
-
-  #count(committed: Committed): void {
-    for (const [source, count] of Object.entries(committed.stored)) this.totals.stored[source as EvidenceName] += count;
-    this.totals.duplicates += committed.duplicates;
-    this.totals.conflicts += committed.conflicts;
   }
 }

@@ -1,4 +1,4 @@
-import type { Decoded } from '../../shared/evidence.js';
+import type { CloudTrailRow, Decoded, MetricRow, SpanRow } from '../../shared/evidence.js';
 
 /** What a decoder may use beside its input: it has no I/O, clock or node import of its own. */
 export interface Context {
@@ -20,6 +20,9 @@ export interface FileDecoder<Row> {
   push(piece: Uint8Array): Decoded<Row>;
   end(): Decoded<Row>;
 }
+
+/** A row of any source. */
+export type Row = CloudTrailRow | SpanRow | MetricRow;
 
 export type EvidenceName = 'cloudtrail' | 'traces' | 'metrics';
 

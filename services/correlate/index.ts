@@ -5,6 +5,7 @@ import type { Finding } from '../../shared/finding.js';
 import { groupBy } from '../../shared/group.js';
 import { sha256 } from '../../shared/hash.js';
 import { KEPT_BY_CORRELATE } from '../../shared/store/migrations.js';
+import { connectTo } from '../../shared/store/open.js';
 import type { Store } from '../../shared/store/store.js';
 import { causes } from './causes/index.js';
 import { buildChains } from './chains.js';
@@ -62,18 +63,31 @@ export async function correlate(
   store: Pick<Store, 'instance' | 'connection' | 'ledger'>,
   { endOfInput, ruleset: by = ruleset }: CorrelateOptions,
 ): Promise<Correlated> {
-  const newest = await newestCommit(store.connection);
-  const reader = await store.instance.connect();
+  const connections = { reader: await connectTo(store), writer: store.connection };
   let judged = nothingNew;
   const advanced = async () => {
-    judged = await advance({ reader, writer: store.connection }, newest, by);
+    judged = await advance(connections, await sameSnapshot(connections), by);
     return judged;
   };
   try {
-    const recorded = await record(store, advanced, by, { endOfInput, commitSeq: newest });
+    const recorded = await record(store, advanced, by, { endOfInput });
     return { ...judged, recorded };
   } finally {
-    reader.closeSync();
+    connections.reader.closeSync();
+  }
+}
+
+/**
+ * Lets both connections see the store as it is after the same commit, which is the answer: evidence may be committed beside a correlation. The writer's
+ * transaction has just begun.
+ */
+async function sameSnapshot({ reader, writer }: Connections): Promise<bigint> {
+  for (;;) {
+    const newest = await newestCommit(writer);
+    await reader.run('BEGIN TRANSACTION');
+    if ((await newestCommit(reader)) === newest) return newest;
+    for (const connection of [reader, writer]) await connection.run('ROLLBACK');
+    await writer.run('BEGIN TRANSACTION');
   }
 }
 

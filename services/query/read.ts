@@ -2,6 +2,7 @@ import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Link, Rival, Test, Verdict } from '../../shared/chain.js';
 import { CauselineError } from '../../shared/errors.js';
 import type { Figure, Kind, Severity } from '../../shared/finding.js';
+import { parseMicros } from '../../shared/time.js';
 import { jsonRows } from './rows.js';
 
 /** A chain as the relations show it. Times are ISO 8601 in UTC. */
@@ -64,7 +65,7 @@ export async function countFindings(connection: DuckDBConnection): Promise<numbe
 
 /** Current chains, or those that were known at a moment (ISO 8601); the earliest first. */
 export async function readChains(connection: DuckDBConnection, asOf?: string): Promise<ChainRow[]> {
-  const relation = asOf === undefined ? 'chains' : `chains_as_of(${asOfLiteral(asOf)})`;
+  const relation = asOf === undefined ? 'chains' : `chains_as_of(make_timestamp(${parseMicros(asOf, 'as-of')}))`;
   return (await jsonRows(
     connection,
     `SELECT * FROM ${relation} ORDER BY started_at, chain_id`,
@@ -118,25 +119,4 @@ export async function readRevisionsOf(connection: DuckDBConnection, chain: Chain
   return (await jsonRows(connection, 'SELECT * FROM chain_history WHERE chain_id = ? ORDER BY revision', [
     chain.chain_id,
   ])) as unknown as ChainRow[];
-}
-
-/** A time without a zone is UTC, as all times here are; microseconds count, as `recorded_at` has them. */
-function asOfLiteral(text: string): string {
-  const [, day = '', clock = '00:00', fraction = '', zone = 'Z'] = AS_OF.exec(text) ?? [];
-  const time = new Date(`${day}T${clock}${zone}`);
-  if (Number.isNaN(time.getTime()) || !isDay(day))
-    throw new CauselineError(
-      'bad_usage',
-      'query',
-      `--as-of takes an ISO 8601 time such as 2024-03-17T03:05:00Z, not '${text}'.`,
-      { field: 'as-of' },
-    );
-  return `TIMESTAMP '${time.toISOString().slice(0, 19).replace('T', ' ')}${fraction}'`;
-}
-
-const AS_OF = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?)?$/;
-
-/** Date takes 30 February for 1 March. */
-function isDay(day: string): boolean {
-  return new Date(`${day}T00:00Z`).toISOString().startsWith(day);
 }

@@ -1,27 +1,25 @@
-import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { createReadStream, rmSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type DuckDBConnection, StatementType } from '@duckdb/node-api';
 import Table from 'cli-table3';
 import { CauselineError } from '../../shared/errors.js';
-import { close, openForReading } from '../../shared/store/open.js';
 import { printable } from './printable.js';
 import { type JsonValue, valueParts } from './rows.js';
 
 export const FORMATS = ['table', 'json', 'csv', 'parquet'] as const;
 export type Format = (typeof FORMATS)[number];
 
-/** Runs one read-only statement on a store and writes the rows. Throws `bad_query` with DuckDB's own sentence. */
-export async function runSql(db: string, query: string, format: Format, out: Writable): Promise<void> {
-  if (format === 'parquet') return writeParquet(db, query, out);
-  const opened = await openForReading(db, { locked: true });
-  try {
-    await WRITERS[format](await answer(opened.connection, query), out);
-  } finally {
-    close(opened);
-  }
+/** Runs one read-only statement and writes the rows. Throws `bad_query` with DuckDB's own sentence. */
+export async function writeSql(
+  connection: DuckDBConnection,
+  query: string,
+  format: Format,
+  exportPath: string,
+  out: Writable,
+): Promise<void> {
+  if (format === 'parquet') return writeParquet(connection, query, exportPath, out);
+  await WRITERS[format](await answer(connection, query), out);
 }
 
 /** The rows of an answer, a part at a time, each row's values in the order of the columns. */
@@ -161,25 +159,15 @@ function cut(text: string): string {
   return safe.length > CELL_CHARACTERS ? `${safe.slice(0, CELL_CHARACTERS - 1)}…` : safe;
 }
 
-/** Parquet is written by DuckDB itself into a folder that alone is open to it, then passed on. */
-async function writeParquet(db: string, query: string, out: Writable): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'causeline-'));
+/** Parquet is written by DuckDB itself, into the one file that is open to it, then passed on. */
+async function writeParquet(connection: DuckDBConnection, query: string, path: string, out: Writable): Promise<void> {
+  await checked(connection, query);
   try {
-    const opened = await openForReading(db, { locked: false });
-    try {
-      const file = join(folder, 'rows.parquet');
-      await opened.connection.run(`SET allowed_paths = ['${file}']`);
-      await opened.connection.run('SET enable_external_access = false');
-      await opened.connection.run('SET lock_configuration = true');
-      await checked(opened.connection, query);
-      await described(() =>
-        opened.connection.run(`COPY (${query.replace(/;\s*$/, '')}\n) TO '${file}' (FORMAT parquet)`),
-      );
-    } finally {
-      close(opened);
-    }
-    await pipeline(createReadStream(join(folder, 'rows.parquet')), out, { end: false });
+    await described(() =>
+      connection.run(`COPY (${query.replace(/;\s*$/, '')}\n) TO '${path.replaceAll("'", "''")}' (FORMAT parquet)`),
+    );
+    await pipeline(createReadStream(path), out, { end: false });
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(path, { force: true });
   }
 }

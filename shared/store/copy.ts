@@ -14,6 +14,7 @@ const OLD = 'before_rebuild';
 export async function copyEvidence(connection: DuckDBConnection, from: string): Promise<EvidenceCopied> {
   await connection.run(`ATTACH '${from.replaceAll("'", "''")}' AS ${OLD} (READ_ONLY)`);
   await connection.run('SET preserve_insertion_order = true'); // row groups stay narrow in time
+  await connection.run('DELETE FROM _store.identity'); // it becomes that store
   const copied: Record<string, number> = {};
   for (const table of await keptTables(connection)) {
     const rows = await connection.runAndReadAll(

@@ -1,3 +1,5 @@
+import { LOSSES } from './positions.js';
+
 /** The tables and views behind `coverage`. README.md says in words what each state is. */
 export const COVERAGE_TABLES: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS _store.presence (source VARCHAR NOT NULL, scope VARCHAR NOT NULL, service VARCHAR, instance VARCHAR, bucket TIMESTAMP NOT NULL,
@@ -66,6 +68,10 @@ export const COVERAGE_VIEWS: readonly string[] = [
     CASE WHEN sum(callers) > 0 THEN concat(sum(callers), ' requests name a caller whose span is not in evidence: lost, not sampled, or not collected') END),
     NULL, NULL
   FROM _store.parentless GROUP BY scope, date_trunc('hour', minute) HAVING sum(own) + sum(callers) > 0
+  UNION ALL
+  SELECT source, concat_ws('/', topic, "partition"), from_time, to_time, 'lost_offsets',
+    concat(to_offset - from_offset, ' offsets from ', from_offset, ' on were never read: ', cause), NULL, NULL
+  FROM _store.kafka_gaps WHERE from_time IS NOT NULL AND cause IN (${LOSSES.map((cause) => `'${cause}'`).join()})
   UNION ALL
   SELECT source, scope, min(first_at), max(last_at), 'sampled',
     concat(sum(scaled), ' spans stand for about ', round(sum(stands_for))::BIGINT, ', as they say themselves'), service, instance

@@ -1,4 +1,5 @@
 import { COVERAGE_TABLES, COVERAGE_VIEWS } from './coverage.js';
+import { POSITION_TABLES, POSITION_VIEWS } from './positions.js';
 
 /**
  * The store's versions. Each statement runs in a transaction of its own, at start only; a version is recorded after its last statement.
@@ -17,6 +18,13 @@ const TABLES: readonly string[] = [
   'CREATE SCHEMA IF NOT EXISTS _store',
 
   `CREATE TABLE IF NOT EXISTS _store.commits (commit_seq BIGINT NOT NULL, recorded_at TIMESTAMP NOT NULL, rows BIGINT NOT NULL)`,
+
+  // Which store a file is: a copy that was put back is the same one, a file that was made anew is another.
+  'CREATE TABLE IF NOT EXISTS _store.identity (store_id VARCHAR NOT NULL)',
+  'INSERT INTO _store.identity SELECT uuid()::VARCHAR WHERE NOT EXISTS (FROM _store.identity)',
+
+  // What befell the file itself: commits that it lost, damage, and what was done about it.
+  'CREATE TABLE IF NOT EXISTS _store.incidents (recorded_at TIMESTAMP NOT NULL, what VARCHAR NOT NULL, detail VARCHAR NOT NULL)',
 
   `CREATE TABLE IF NOT EXISTS _store.inputs (source VARCHAR NOT NULL, source_id VARCHAR NOT NULL, commit_seq BIGINT NOT NULL, recorded_at TIMESTAMP NOT NULL,
   rows BIGINT NOT NULL, quarantined BIGINT NOT NULL, skipped JSON NOT NULL, notes VARCHAR)`,
@@ -129,6 +137,8 @@ const RELATIONS: readonly string[] = [
 
   'CREATE OR REPLACE VIEW inputs AS SELECT * FROM _store.inputs',
 
+  'CREATE OR REPLACE VIEW incidents AS SELECT recorded_at, what, detail FROM _store.incidents',
+
   `CREATE OR REPLACE VIEW finding_history AS SELECT finding_id, derived_seq, recorded_at, withdrawn, kind, detector, subject, member, started_at, ended_at, severity,
   summary, measured, baseline, keys, continues, evidence_count FROM _store.findings`,
 
@@ -199,5 +209,8 @@ const RELATIONS: readonly string[] = [
 ];
 
 export const MIGRATIONS: readonly Migration[] = [
-  { version: 1, statements: [...TABLES, ...COVERAGE_TABLES, ...RELATIONS, ...COVERAGE_VIEWS] },
+  {
+    version: 1,
+    statements: [...TABLES, ...POSITION_TABLES, ...COVERAGE_TABLES, ...RELATIONS, ...POSITION_VIEWS, ...COVERAGE_VIEWS],
+  },
 ];

@@ -46,7 +46,7 @@ export async function openForWriting(path: string): Promise<Opened> {
     throw new CauselineError('bad_usage', 'store', 'A store is a file: name one with --db.', { field: 'db' });
   // What a process that was killed at its very start leaves behind; DuckDB itself refuses it.
   if (existsSync(path) && statSync(path).isFile() && statSync(path).size === 0) rmSync(path);
-  const opened = await open(':memory:', WRITER);
+  const opened = await open(':memory:', { ...WRITER, temp_directory: `${path}.tmp` });
   try {
     await attach(opened.connection, path);
     await migrate(opened.connection, path);
@@ -57,8 +57,8 @@ export async function openForWriting(path: string): Promise<Opened> {
   return opened;
 }
 
-/** Opens a file that exists for reading; `locked` shuts files, network and settings for good. */
-export async function openForReading(path: string, options: { locked: boolean }): Promise<Opened> {
+/** Opens a file that exists for reading. Throws `store_held` where another process has it open for writing. */
+export async function openForReading(path: string): Promise<Opened> {
   if (!existsSync(path))
     throw new CauselineError(
       'unreadable_input',
@@ -70,15 +70,19 @@ export async function openForReading(path: string, options: { locked: boolean })
     const version = await storeVersion(opened.connection);
     if (!version) throw notAStore(path); // 0: a migration that was cut short
     refuseNewer(version, path);
-    if (options.locked) {
-      await opened.connection.run('SET enable_external_access = false');
-      await opened.connection.run('SET lock_configuration = true');
-    }
   } catch (cause) {
     close(opened);
     throw cause;
   }
   return opened;
+}
+
+/** Shuts network, settings and all files but these, for good and for every connection of the instance. */
+export async function lockDown(connection: DuckDBConnection, paths: readonly string[]): Promise<void> {
+  const listed = paths.map((path) => `'${path.replaceAll("'", "''")}'`).join();
+  await connection.run(`SET allowed_paths = [${listed}]`);
+  await connection.run('SET enable_external_access = false');
+  await connection.run('SET lock_configuration = true');
 }
 
 export function close({ connection, instance }: Opened): void {
@@ -91,11 +95,11 @@ async function open(path: string, options: Readonly<Record<string, string>>): Pr
     throw openFailure(path, cause);
   });
   const connection = await instance.connect();
-  await connection.run(`SET TimeZone = 'UTC'`);
+  await connection.run(`SET GLOBAL TimeZone = 'UTC'`);
   return { instance, connection };
 }
 
-/** The size of row groups can be given to ATTACH only. This connection has the file as its default; another one would have to say USE too. */
+/** The size of row groups can be given to ATTACH only. */
 async function attach(connection: DuckDBConnection, path: string): Promise<void> {
   const file = `'${path.replaceAll("'", "''")}'`;
   await connection
@@ -108,12 +112,32 @@ async function attach(connection: DuckDBConnection, path: string): Promise<void>
 
 const CATALOG = 'causeline';
 
+/** One more connection to a store that is open for writing. */
+export async function connectTo({ instance }: Pick<Opened, 'instance'>): Promise<DuckDBConnection> {
+  const connection = await instance.connect();
+  await connection.run(`USE ${CATALOG}`);
+  return connection;
+}
+
 function openFailure(path: string, cause: unknown): CauselineError {
   const message = cause instanceof Error ? cause.message : String(cause);
-  const says = /could not set lock/i.test(message)
-    ? `Another process holds ${path}: stop it, or work on a copy of the file.`
-    : `${path} cannot be opened as a DuckDB file: ${message.split('\n')[0]}`;
-  return new CauselineError('unreadable_input', 'store', says, { cause });
+  return /could not set lock/i.test(message)
+    ? storeHeld(path, { cause })
+    : new CauselineError(
+        'unreadable_input',
+        'store',
+        `${path} cannot be opened as a DuckDB file: ${message.split('\n')[0]}`,
+        { cause },
+      );
+}
+
+export function storeHeld(path: string, more: { cause?: unknown } = {}): CauselineError {
+  return new CauselineError(
+    'store_held',
+    'store',
+    `Another process holds ${path}: stop it, or work on a copy of the file.`,
+    more,
+  );
 }
 
 async function migrate(connection: DuckDBConnection, path: string): Promise<void> {

@@ -14,10 +14,12 @@ import { sha256 } from '../hash.js';
 import { appendRows } from './append.js';
 import { cloudtrailTable, type EvidenceTable, metricPointsTable, type Stored, spansTable } from './columns.js';
 import { presenceOf } from './coverage.js';
+import { oneOf } from './derived.js';
 import { type History, reconcile } from './history.js';
 import { ledgerPath } from './ledger.js';
 import { type Line, Lines, withLines } from './lines.js';
 import { close, type Opened, openForWriting } from './open.js';
+import { type Consumed, recordConsumed } from './positions.js';
 
 /** Which decoded rows go to the store together; each knows the input it came from. */
 export interface Batch {
@@ -28,6 +30,8 @@ export interface Batch {
   readonly missedScrapes: Sourced<MissedScrape>[];
   /** Inputs that end in this batch. */
   readonly inputs: InputRecord[];
+  /** Offsets that this batch accounts for, of each partition in their order. */
+  readonly consumed: Consumed[];
   readonly lines: Lines;
 }
 
@@ -50,6 +54,8 @@ interface Packed<Row> {
 export interface SourcedFault {
   readonly source: string;
   readonly origin: string;
+  /** Tells two inputs of one origin apart: a topic that was made again has its messages at the same offsets. */
+  readonly inputId?: string;
   readonly fault: Fault;
 }
 
@@ -75,6 +81,8 @@ export interface Committed {
 /** The one writer of a store. All evidence goes through `commit`: one batch, one transaction. */
 export interface Store extends Opened, History {
   readonly path: string;
+  /** Which store it is, wherever the file goes. */
+  readonly storeId: string;
   /** Adds a row to a batch, hashed and packed at once: the row lives no longer. */
   add(
     batch: Batch,
@@ -95,8 +103,12 @@ export const emptyBatch = (lines = new Lines()): Batch => ({
   faults: [],
   missedScrapes: [],
   inputs: [],
+  consumed: [],
   lines,
 });
+
+/** The file by which lines go to DuckDB. */
+export const linesPath = (db: string): string => `${db}.batch`;
 
 export async function openStore(path: string): Promise<Store> {
   const opened = await openForWriting(path);
@@ -106,6 +118,7 @@ export async function openStore(path: string): Promise<Store> {
     throw cause;
   });
   await connection.run('CREATE TEMP TABLE batch_keys (idx INTEGER, identity VARCHAR, body_hash VARCHAR)');
+  const storeId = await storeIdOf(connection);
   const seriesHashes = new Map<string, string>();
   const tables: Tables = {
     cloudtrail: cloudtrailTable,
@@ -116,14 +129,19 @@ export async function openStore(path: string): Promise<Store> {
     ...opened,
     ...history,
     path,
+    storeId,
     add(batch, source, sourceId, row) {
       const table = tables[source] as EvidenceTable<unknown>;
       (batch[source] as Packed<unknown>[]).push(packed(table, batch.lines, { sourceId, row }));
     },
-    commit: (batch) => commit({ connection, tables, linesPath: `${path}.batch` }, batch),
+    commit: (batch) => commit({ connection, tables, linesPath: linesPath(path) }, batch),
     checkpoint: async () => void (await connection.run('CHECKPOINT')),
     close: () => close(opened),
   };
+}
+
+async function storeIdOf(connection: DuckDBConnection): Promise<string> {
+  return String((await connection.runAndReadAll('SELECT store_id FROM _store.identity')).getRows()[0]?.[0]);
 }
 
 function memoised(hashes: Map<string, string>, series: string): string {
@@ -191,7 +209,7 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
     const inputs = await freshInputs(connection, batch.inputs);
     const rows =
       cloudtrail.rows.length + spans.rows.length + metrics.rows.length + faults.length + missed.length + inputs.length;
-    if (rows === 0) {
+    if (rows + batch.consumed.length === 0) {
       await connection.run('COMMIT');
       return {
         commitSeq: undefined,
@@ -230,6 +248,7 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
         i.notes,
       ]),
     );
+    await recordConsumed(connection, batch.consumed, seq);
     await connection.run('COMMIT');
     return {
       commitSeq: seq.number,
@@ -347,16 +366,23 @@ async function storedBefore<Row>(
 
 async function freshFaults(connection: DuckDBConnection, faults: readonly SourcedFault[]): Promise<DuckDBValue[][]> {
   if (faults.length === 0) return [];
-  const known = await existing(connection, 'SELECT fault_hash FROM _store.quarantine');
+  const hashed = faults.map((sourced) => ({ ...sourced, raw: rawOf(sourced.fault), hash: faultHash(sourced) }));
+  const known = await existing(connection, `SELECT fault_hash FROM _store.quarantine WHERE ${oneOf('fault_hash')}`, [
+    JSON.stringify(hashed.map(({ hash }) => hash)),
+  ]);
   const rows: DuckDBValue[][] = [];
-  for (const { source, origin, fault } of faults) {
-    const raw = typeof fault.raw === 'string' ? Buffer.from(fault.raw, 'utf8') : fault.raw;
-    const hash = sha256(`${source}\n${origin}\n${fault.position}\n${fault.reason}\n${sha256(raw)}`);
+  for (const { source, origin, fault, raw, hash } of hashed) {
     if (known.has(hash)) continue;
     known.add(hash);
     rows.push([hash, source, `${origin}#${fault.position}`, fault.reason, fault.detail, blobValue(raw)]);
   }
   return rows;
+}
+
+const rawOf = ({ raw }: Fault): Uint8Array => (typeof raw === 'string' ? Buffer.from(raw, 'utf8') : raw);
+
+function faultHash({ source, origin, inputId, fault }: SourcedFault): string {
+  return sha256([source, inputId ?? origin, fault.position, fault.reason, sha256(rawOf(fault))].join('\n'));
 }
 
 async function freshMissed(
@@ -384,8 +410,12 @@ async function freshInputs(connection: DuckDBConnection, inputs: readonly InputR
   return inputs.filter((input) => !known.has(`${input.source}\n${input.sourceId}`));
 }
 
-async function existing(connection: DuckDBConnection, query: string): Promise<Set<DuckDBValue>> {
-  return new Set((await connection.runAndReadAll(query)).getRows().map((row) => row[0]!));
+async function existing(
+  connection: DuckDBConnection,
+  query: string,
+  values: DuckDBValue[] = [],
+): Promise<Set<DuckDBValue>> {
+  return new Set((await connection.runAndReadAll(query, values)).getRows().map((row) => row[0]!));
 }
 
 interface CommitMark {

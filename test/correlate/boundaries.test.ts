@@ -3,7 +3,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import test from 'ava';
 import { root } from '../helpers/data.js';
 
-const FOLDERS = ['services', 'shared', 'replay', 'test'];
+const FOLDERS = ['services', 'shared', 'replay', 'infra', 'test'];
 
 /** Of services/correlate, these wire the pure parts to a store; a file that is not named here has to be pure. */
 const WIRING = new Set([

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
-import { type Format, runSql } from '../../services/query/sql.js';
+import { ask } from '../../services/query/ask.js';
+import type { Format } from '../../services/query/sql.js';
 import { CauselineError } from '../../shared/errors.js';
 import { emptyBatch, openStore } from '../../shared/store/store.js';
 import { event, point, rows, span, temporaryFolder, withDuckDb } from '../helpers/store.js';
@@ -36,7 +37,7 @@ async function answer(query: string, format: Format = 'json'): Promise<Buffer> {
       done();
     },
   });
-  await runSql(db, query, format, out);
+  await ask(db, { command: 'sql', query, format }, { width: 80, colour: false }, out);
   return Buffer.concat(pieces);
 }
 

@@ -6,7 +6,7 @@ import type { Fault } from '../../shared/evidence.js';
 import { sha256 } from '../../shared/hash.js';
 import { cloudtrailTable, metricPointsTable, spansTable } from '../../shared/store/columns.js';
 import { MIGRATIONS } from '../../shared/store/migrations.js';
-import { close, openForReading } from '../../shared/store/open.js';
+import { close, lockDown, openForReading } from '../../shared/store/open.js';
 import { type Batch, emptyBatch, openStore, type Store } from '../../shared/store/store.js';
 import { event, point, rows, span, temporaryFolder, value, withDuckDb } from '../helpers/store.js';
 
@@ -390,7 +390,7 @@ for (const [what, { make, says, code }] of Object.entries(refusals))
     const path = join(temporaryFolder(t), 'clock.duckdb');
     await make(path);
     const before = readFileSync(path);
-    const open = [() => openStore(path), () => openForReading(path, { locked: true })];
+    const open = [() => openStore(path), () => openForReading(path)];
     for (const attempt of open) {
       const error = await t.throwsAsync(attempt(), { instanceOf: CauselineError, message: says });
       t.is(error.code, code as CauselineError['code']);
@@ -408,8 +408,9 @@ test('whoever opens a store for reading cannot write it, read a file or change a
   const store = await openStore(path);
   await store.commit(batch({ traces: [span(1)] }));
   store.close();
-  const opened = await openForReading(path, { locked: true });
+  const opened = await openForReading(path);
   t.teardown(() => close(opened));
+  await lockDown(opened.connection, []);
   for (const statement of [
     'DELETE FROM _store.spans',
     'CREATE TABLE mine (i INT)',

@@ -1,0 +1,52 @@
+import type { Writable } from 'node:stream';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { clock, type Page, verdict } from './draw.js';
+import { explain, explainWithdrawn } from './explain.js';
+import { printable } from './printable.js';
+import { findChain, readChains, readWhole } from './read.js';
+import { type Format, writeSql } from './sql.js';
+
+/** What a reading command asks: it travels as JSON to the process that holds the file. */
+export type Question =
+  | { readonly command: 'chains'; readonly asOf?: string; readonly json?: boolean }
+  | { readonly command: 'explain'; readonly id: string }
+  | { readonly command: 'sql'; readonly query: string; readonly format: Format };
+
+/** Answers a question from a store; `exportPath` is the one file that DuckDB may write, for Parquet. */
+export async function answer(
+  connection: DuckDBConnection,
+  question: Question,
+  page: Page,
+  exportPath: string,
+  out: Writable,
+): Promise<void> {
+  if (question.command === 'sql') return writeSql(connection, question.query, question.format, exportPath, out);
+  const text =
+    question.command === 'chains'
+      ? await chainsText(connection, question, page)
+      : await explainText(connection, question.id, page);
+  out.write(`${text}\n`);
+}
+
+async function chainsText(
+  connection: DuckDBConnection,
+  { asOf, json }: Extract<Question, { command: 'chains' }>,
+  page: Page,
+): Promise<string> {
+  const chains = await readChains(connection, asOf);
+  if (json) return JSON.stringify(chains, null, 2);
+  if (chains.length === 0)
+    return asOf ? `No chain was known at ${asOf}.` : 'No chain: no finding was shown to have caused another.';
+  return chains
+    .flatMap((chain) => [
+      `${chain.chain_id.slice(0, 8)}  ${clock(chain.started_at)}  ${verdict(page, chain.verdict.padEnd(9))}  ${chain.state}  r${chain.revision}`,
+      `          ${printable(chain.title)}`,
+    ])
+    .join('\n');
+}
+
+async function explainText(connection: DuckDBConnection, id: string, page: Page): Promise<string> {
+  const chain = await findChain(connection, id);
+  if (chain.state === 'withdrawn') return explainWithdrawn(connection, chain, page);
+  return explain(connection, await readWhole(connection, chain), page);
+}

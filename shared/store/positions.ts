@@ -1,0 +1,152 @@
+import { type DuckDBConnection, DuckDBTimestampValue } from '@duckdb/node-api';
+import { appendRows } from './append.js';
+
+/** One partition of one topic, as a source of evidence reads it. A topic that was deleted and made again has another id, and is another topic. */
+export interface Partition {
+  readonly source: string;
+  readonly cluster: string;
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+}
+
+/**
+ * Why offsets hold no message for us. `retention`: deleted before they were read. `bad_batch`: part of a compressed
+ * batch that cannot be inflated, which is whole in quarantine at its first offset. `unknown`: missing from a topic that is neither compacted nor transactional.
+ * The others lose nothing.
+ */
+export type GapCause =
+  | 'retention'
+  | 'bad_batch'
+  | 'unknown'
+  | 'compaction'
+  | 'transaction_marker'
+  | 'aborted_transaction';
+
+/** The causes by which evidence may have been lost. */
+export const LOSSES: readonly GapCause[] = ['retention', 'bad_batch', 'unknown'];
+
+export interface Gap {
+  readonly from: bigint;
+  /** The first offset after it. */
+  readonly to: bigint;
+  readonly cause: GapCause;
+}
+
+/** Offsets that a batch accounts for: messages and gaps, from the expected offset to the next one. */
+export interface Consumed extends Partition {
+  readonly from: bigint;
+  readonly next: bigint;
+  readonly messages: number;
+  readonly gaps: readonly Gap[];
+  /** Broker time of the last message; undefined where there are only gaps. */
+  readonly lastMillis: number | undefined;
+}
+
+/** Where reading goes on. */
+export interface Position extends Partition {
+  readonly next: bigint;
+}
+
+export const POSITION_TABLES: readonly string[] = [
+  // A row a partition, brought up to date by each commit: [first_offset, next_offset) without its gaps is what was read.
+  `CREATE TABLE IF NOT EXISTS _store.kafka_positions (source VARCHAR NOT NULL, cluster VARCHAR NOT NULL, topic VARCHAR NOT NULL, topic_id VARCHAR NOT NULL,
+  "partition" INTEGER NOT NULL, first_offset BIGINT NOT NULL, next_offset BIGINT NOT NULL, messages BIGINT NOT NULL, last_at TIMESTAMP, commit_seq BIGINT NOT NULL)`,
+
+  `CREATE TABLE IF NOT EXISTS _store.kafka_gaps (source VARCHAR NOT NULL, cluster VARCHAR NOT NULL, topic VARCHAR NOT NULL, topic_id VARCHAR NOT NULL,
+  "partition" INTEGER NOT NULL, from_offset BIGINT NOT NULL, to_offset BIGINT NOT NULL, cause VARCHAR NOT NULL, from_time TIMESTAMP, to_time TIMESTAMP,
+  recorded_at TIMESTAMP NOT NULL, commit_seq BIGINT NOT NULL)`,
+
+  // Up to which recording revisions were sent on.
+  'CREATE TABLE IF NOT EXISTS _store.published (derived_seq BIGINT NOT NULL)',
+];
+
+export const POSITION_VIEWS: readonly string[] = [
+  'CREATE OR REPLACE VIEW kafka_positions AS SELECT * FROM _store.kafka_positions',
+  'CREATE OR REPLACE VIEW kafka_gaps AS SELECT * FROM _store.kafka_gaps',
+];
+
+/** Somebody else moved a position meanwhile: two processes read one topic into one store. */
+export class PositionMoved extends Error {}
+
+/** Notes what a commit read, inside its transaction. Throws PositionMoved where the store does not stand at `from`. */
+export async function recordConsumed(
+  connection: DuckDBConnection,
+  consumed: readonly Consumed[],
+  commit: { readonly number: bigint; readonly at: DuckDBTimestampValue },
+): Promise<void> {
+  for (const each of consumed) {
+    const before = await stored(connection, each);
+    if (before && before.next !== each.from)
+      throw new PositionMoved(
+        `${each.topic}/${each.partition} stands at offset ${before.next}, ${each.from} was expected`,
+      );
+    await (before ? advance(connection, each, commit.number) : begin(connection, each, commit.number));
+    await appendRows(
+      connection,
+      'kafka_gaps',
+      each.gaps.map(({ from, to, cause }) => [
+        ...keyOf(each),
+        from,
+        to,
+        cause,
+        before?.lastAt ?? null,
+        timeOf(each.lastMillis),
+        commit.at,
+        commit.number,
+      ]),
+    );
+  }
+}
+
+const keyOf = ({ source, cluster, topic, topicId, partition }: Partition) => [
+  source,
+  cluster,
+  topic,
+  topicId,
+  partition,
+];
+
+const timeOf = (millis: number | undefined) =>
+  millis === undefined ? null : new DuckDBTimestampValue(BigInt(millis) * 1000n);
+
+const OF = 'source = $1 AND cluster = $2 AND topic = $3 AND topic_id = $4 AND "partition" = $5';
+
+async function stored(connection: DuckDBConnection, partition: Partition) {
+  const found = await connection.runAndReadAll(
+    `SELECT next_offset, last_at FROM _store.kafka_positions WHERE ${OF}`,
+    keyOf(partition),
+  );
+  const [row] = found.getRows();
+  return row && { next: row[0] as bigint, lastAt: row[1] as DuckDBTimestampValue | null };
+}
+
+async function begin(connection: DuckDBConnection, consumed: Consumed, commitSeq: bigint): Promise<void> {
+  const { from, next, messages, lastMillis } = consumed;
+  await appendRows(connection, 'kafka_positions', [
+    [...keyOf(consumed), from, next, BigInt(messages), timeOf(lastMillis), commitSeq],
+  ]);
+}
+
+async function advance(connection: DuckDBConnection, consumed: Consumed, commitSeq: bigint): Promise<void> {
+  await connection.run(
+    `UPDATE _store.kafka_positions SET next_offset = $6, messages = messages + $7, last_at = coalesce($8::TIMESTAMP, last_at), commit_seq = $9 WHERE ${OF}`,
+    [...keyOf(consumed), consumed.next, BigInt(consumed.messages), timeOf(consumed.lastMillis), commitSeq],
+  );
+}
+
+/** Where a source's partitions stand. */
+export async function positionsOf(connection: DuckDBConnection, source: string): Promise<Position[]> {
+  const found = await connection.runAndReadAll(
+    `SELECT cluster, topic, topic_id, "partition", next_offset FROM _store.kafka_positions WHERE source = $1 ORDER BY ALL`,
+    [source],
+  );
+  return found.getRows().map(([cluster, topic, topicId, partition, next]) => ({
+    source,
+    cluster: cluster as string,
+    topic: topic as string,
+    topicId: topicId as string,
+    partition: partition as number,
+    next: next as bigint,
+  }));
+}
