@@ -1,5 +1,4 @@
 import { relative } from 'node:path';
-import { rebuild } from '../replay/rebuild.js';
 import { type Replayed, replayCase, replayKafka } from '../replay/replay.js';
 import { printedConfig } from '../shared/config/print.js';
 import { settingsOf, unknownVariables } from '../shared/config/settings.js';
@@ -12,6 +11,7 @@ import { ask } from './query/ask.js';
 import { drawChain, type Page } from './query/draw.js';
 import { countFindings, readChains, readWhole, type WholeChain } from './query/read.js';
 import type { Format } from './query/sql.js';
+import { rebuild } from './run/rebuild.js';
 
 /** Text for people is at most this wide, and as narrow as their terminal. */
 const WIDEST = 100;

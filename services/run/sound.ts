@@ -1,10 +1,10 @@
 import { existsSync, renameSync } from 'node:fs';
-import { rebuild } from '../../replay/rebuild.js';
 import { CauselineError } from '../../shared/errors.js';
 import { log } from '../../shared/log.js';
 import { type Head, readHead } from '../../shared/store/head.js';
 import { freeName } from '../../shared/store/ledger.js';
 import { openStore, type Store } from '../../shared/store/store.js';
+import { rebuild } from './rebuild.js';
 
 /**
  * Opens a store and asks its witnesses (the file beside it, the offsets that consumer groups committed) whether it still holds all that it said it holds.

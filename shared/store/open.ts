@@ -11,7 +11,7 @@ export const WRITER: Readonly<Record<string, string>> = {
   storage_compatibility_version: 'latest',
   checkpoint_threshold: '256MB',
   max_vacuum_tasks: '0',
-  memory_limit: '384MB',
+  memory_limit: '256MB',
   threads: '1',
   preserve_insertion_order: 'false',
   autoinstall_known_extensions: 'false',

@@ -1,10 +1,10 @@
 import { copyFileSync, existsSync, linkSync, renameSync, rmSync } from 'node:fs';
-import { correlate } from '../services/correlate/index.js';
-import type { Recorded } from '../services/correlate/record.js';
-import { CauselineError } from '../shared/errors.js';
-import { copyEvidence, type EvidenceCopied } from '../shared/store/copy.js';
-import { freeName, ledgerPath, readLedger, syncFolder } from '../shared/store/ledger.js';
-import { openStore } from '../shared/store/store.js';
+import { CauselineError } from '../../shared/errors.js';
+import { copyEvidence, type EvidenceCopied } from '../../shared/store/copy.js';
+import { freeName, ledgerPath, readLedger, syncFolder } from '../../shared/store/ledger.js';
+import { openStore } from '../../shared/store/store.js';
+import { correlate } from '../correlate/index.js';
+import type { Recorded } from '../correlate/record.js';
 
 /** What a rebuild did. */
 export interface Rebuilt {
