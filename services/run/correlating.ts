@@ -25,6 +25,8 @@ export class Correlating {
   #committed: bigint;
   #running: Promise<void> | undefined;
   #stopping = false;
+  /** Somebody waits for the end: no pause between two correlations. */
+  #hurried = false;
   #wake: () => void = () => {};
   /** Up to which commit everything was correlated. */
   upTo = 0n;
@@ -73,10 +75,9 @@ export class Correlating {
 
   /** Waits until all that was committed is correlated, or nothing is correlated any more. */
   async caughtUp(): Promise<void> {
-    while (this.#running) {
-      this.#wake();
-      await this.#running;
-    }
+    this.#hurried = true;
+    this.#wake();
+    while (this.#running) await this.#running;
   }
 
   /** Ends soon: what is left is correlated at the next start, for its marks are in the store. */
@@ -99,7 +100,7 @@ export class Correlating {
         const started = performance.now();
         await this.#once();
         const left = this.#intervalMs - (performance.now() - started);
-        if (left > 0) await this.#pause(left);
+        if (left > 0 && !this.#hurried) await this.#pause(left);
       }
     } catch (cause) {
       if (!this.#stopping) this.#died(cause as Error);

@@ -8,7 +8,8 @@ import { sources } from '../../services/collect/sources/index.js';
 import { run, SERVICES } from '../../services/run/run.js';
 import { loadConfig } from '../../shared/config.js';
 import { gunzipBounded } from '../../shared/inflate.js';
-import { kafkaClient } from '../helpers/kafka.js';
+import { kafkaClient } from '../../shared/kafka/client.js';
+import { registerCodecs } from '../../shared/kafka/codecs.js';
 
 /** One measured step; it runs in a process of its own, so that time and memory are its alone. */
 export interface KafkaStep {
@@ -58,7 +59,8 @@ async function service({ config }: KafkaStep): Promise<void> {
 
 /** kafkajs alone, with the service's settings: every message read and parsed, and let go. */
 async function parsed({ brokers, topic, source }: KafkaStep): Promise<void> {
-  const kafka = kafkaClient(brokers.split(','));
+  const kafka = kafkaClient({ brokers: brokers.split(','), clientId: 'bench', sessionTimeoutMs: 30_000 });
+  registerCodecs();
   const { partitions } = (await describeTopic(kafka, topic))!;
   const left = new Map([...partitions].map(([partition, { high }]) => [partition, high]));
   const group = `bench-${randomBytes(6).toString('hex')}`;

@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import kafkajs, { type Kafka, type Producer } from 'kafkajs';
 import { startKafka } from '../../infra/launch/kafka.js';
 import { askWriter } from '../../services/query/socket.js';
+import { kafkaClient } from '../../shared/kafka/client.js';
 import { createTopics } from '../../shared/kafka/topics.js';
-import { kafkaClient } from '../helpers/kafka.js';
 import { chance } from './chance.js';
 import { batchedSpansTopic, cloudtrailTopic, metricsTopic, singleSpansTopic, type TopicData } from './kafka-data.js';
 import type { KafkaMeasured, KafkaStep } from './kafka-step.js';
@@ -27,6 +27,7 @@ const PARTITIONS = 3;
 
 const RECORDS_PER_SECOND = 2_000;
 const SOAK_SECONDS = 120;
+const TICKS_PER_SECOND = 20;
 
 const BOUNDS: Readonly<Record<string, { readonly least?: number; readonly most?: number }>> = {
   cloudtrail_wall_ratio: { least: 0.4 },
@@ -37,11 +38,12 @@ const BOUNDS: Readonly<Record<string, { readonly least?: number; readonly most?:
   soak_peak_growth: { most: 1.15 },
 };
 
+let stores = 0;
 const root = mkdtempSync(join(tmpdir(), 'causeline-bench-kafka-'));
 process.once('exit', () => rmSync(root, { recursive: true, force: true }));
 const broker = await startKafka({ properties: { 'log.retention.hours': '-1' } });
 const brokers = broker.brokers.join();
-const kafka = kafkaClient(broker.brokers);
+const kafka = kafkaClient({ brokers: [...broker.brokers], clientId: 'bench', sessionTimeoutMs: 30_000 });
 try {
   const figures = { ...(await throughput()), ...(await soak()) };
   process.stdout.write(`${JSON.stringify(rounded(figures))}\n`);
@@ -101,8 +103,6 @@ async function connected(client: Kafka): Promise<Producer> {
   await producer.connect();
   return producer;
 }
-
-let stores = 0;
 
 /** A configuration that reads one topic into a new store. */
 function configFor({ source, topic }: Pick<TopicData, 'source' | 'topic'>): { config: string; db: string } {
@@ -166,8 +166,6 @@ async function soak(): Promise<Record<string, number>> {
   };
 }
 
-const TICKS_PER_SECOND = 20;
-
 async function produce({ topic, messages }: TopicData, produced: number[]): Promise<void> {
   const producer = await connected(kafka);
   const started = performance.now();
@@ -210,7 +208,9 @@ async function rowsIn(db: string): Promise<number> {
   return (JSON.parse(Buffer.concat(parts).toString()) as { n: number }[])[0]!.n;
 }
 
-const rssOf = (pid: number): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+function rssOf(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
 
 /** Seconds from a message's production until a query saw it. */
 function latenesses(produced: readonly number[], seen: readonly { at: number; count: number }[]): number[] {
@@ -233,7 +233,9 @@ function ratio(
   return median(other.map((each, round) => of(each) / of(ran[round]!)));
 }
 
-const median = (values: readonly number[]): number => quantile(values, 0.5);
+function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
 
 function rounded(of: Readonly<Record<string, number>>): Record<string, number> {
   return Object.fromEntries(
@@ -249,7 +251,9 @@ function* unmet(of: Readonly<Record<string, number>>): Generator<string> {
   }
 }
 
-const pause = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis));
+function pause(millis: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, millis));
+}
 
 function say(text: string): void {
   process.stderr.write(`bench: ${text}\n`);

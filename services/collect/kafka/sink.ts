@@ -22,11 +22,11 @@ export interface SinkHooks {
   onFailed(cause: Error): void;
 }
 
-/** So many rows go into one transaction at most, so that it never takes long. */
-const ROWS_A_COMMIT = 10_000;
+/** So many rows go into one transaction at most, so that it never takes long; two row groups and more, which are written straight into the file. */
+const ROWS_A_COMMIT = 25_000;
 
 /** Rows that may wait: reading stops while there are more. */
-const ROWS_WAITING = 30_000;
+const ROWS_WAITING = 60_000;
 
 /**
  * The one way from Kafka into the store. What waits while a commit is under way goes into the next one together: rows, quarantine and offsets of all partitions in one

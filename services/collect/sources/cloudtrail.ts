@@ -117,8 +117,10 @@ function readBytes(run: Run, value: Uint8Array, where: Where): void {
     if (plain) readBytes(run, plain, inner(where));
     return;
   }
+  const bytes = latin1(value);
+  if (isPlainRecord(run, bytes, where)) return;
   const text = textReader(run, where, binaryText, Number.POSITIVE_INFINITY);
-  text.push(latin1(value));
+  text.push(bytes);
   text.end();
 }
 
@@ -316,7 +318,15 @@ function takingPlain(run: Run, where: Where): Take {
   };
 }
 
-/** All that is asked of a listed record: by readListed, addRecord and what they call. */
+/** Reads a message that is one plain record and nothing else. */
+function isPlainRecord(run: Run, text: string, where: Where): boolean {
+  const read = plain.read(text, 0);
+  if (!read || read.end < text.length || !isRecord(read.value)) return false;
+  readValue(run, read, where);
+  return true;
+}
+
+/** All that is asked of a record: by readListed, addRecord and what they call. */
 const OBJECT_NAMED = { bucketName: true, key: true, versionId: true } as const;
 const plain = new PlainReader({
   Event: true,
