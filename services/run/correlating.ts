@@ -1,6 +1,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Store } from '../../shared/store/store.js';
 import { isFull, isOutOfMemory, RETRY_MS } from '../../shared/store/trouble.js';
+import { traced } from '../../shared/traced.js';
 import { type Correlated, correlate } from '../correlate/index.js';
 
 export interface CorrelatingHooks {
@@ -111,7 +112,7 @@ export class Correlating {
     const target = this.#committed;
     const store = { connection: this.#connection, ledger: this.#store.ledger };
     try {
-      const correlated = await correlate(store, { endOfInput: false });
+      const correlated = await traced('correlate', {}, () => correlate(store, { endOfInput: false }));
       this.trouble = undefined;
       this.upTo = target;
       this.#hooks.onCorrelated(correlated, (performance.now() - started) / 1000);

@@ -1,6 +1,7 @@
 import { type Partition, type Position, PositionMoved } from '../../../shared/store/positions.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../../shared/store/store.js';
 import { isFull, isOutOfMemory, RETRY_MS } from '../../../shared/store/trouble.js';
+import { traced } from '../../../shared/traced.js';
 import type { Row, Source } from '../source.js';
 import { type DecodedStretch, decodeStretch } from './decode.js';
 import type { Stretch } from './offsets.js';
@@ -108,7 +109,9 @@ export class Sink {
   async #commitNext(): Promise<void> {
     const taken = this.#take();
     const started = performance.now();
-    const committed = await this.#commit(merged(taken));
+    const committed = await traced('commit', { 'causeline.stretches': taken.length }, () =>
+      this.#commit(merged(taken)),
+    );
     if (committed.commitSeq !== undefined) await this.#hooks.afterCommit(committed.commitSeq);
     for (const stretch of taken) this.#release(stretch);
     this.#wakeAll();
