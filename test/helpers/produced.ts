@@ -59,6 +59,29 @@ export function record(id: string, at = '2026-03-01T02:00:00Z'): Message {
   return message('cloudtrail', text, 1);
 }
 
+/** A span and a point hours after everything else: what happened before is awaited no longer, and its chains are sealed. */
+export function closing(at: string): Message[] {
+  const nanos = `${Date.parse(at)}000000`;
+  const resource = { attributes: [{ key: 'service.name', value: { stringValue: 'closing' } }] };
+  const span = {
+    traceId: '5b8efff798038103d269b633813fc60c',
+    spanId: 'eee19b7ec3c1b174',
+    name: 'last',
+    kind: 1,
+    startTimeUnixNano: nanos,
+    endTimeUnixNano: nanos,
+  };
+  const gauge = { dataPoints: [{ timeUnixNano: nanos, asDouble: 1 }] };
+  const spans = { resourceSpans: [{ resource, scopeSpans: [{ spans: [span] }] }] };
+  const metrics = [{ name: 'go_goroutines', gauge }];
+  const points = { resourceMetrics: [{ resource, scopeMetrics: [{ metrics }] }] };
+  return [
+    record('closing', at),
+    message('traces', JSON.stringify(spans), 1),
+    message('metrics', JSON.stringify(points), 1),
+  ];
+}
+
 function lengths(line: string, list: string): number {
   let sum = 0;
   JSON.parse(line, (key, value: unknown) => {

@@ -8,6 +8,7 @@ import { incident } from '../helpers/incident.js';
 import { kafkaForTests } from '../helpers/kafka.js';
 import {
   accountedFor,
+  closing,
   knownOf,
   type Message,
   messagesOf,
@@ -37,7 +38,7 @@ test('killed again and again, at any moment and at every point of a commit, noth
     await produced.send(slices[life]!, chance);
     await liveAndDie(t, place, produced, life, chance);
   }
-  await produced.send(slices[KILLS]!, chance);
+  await produced.send([...slices[KILLS]!, ...closing('2026-03-01T12:00:00Z')], chance);
   await catchUp(t, place);
 
   await accountedFor(t, place.db, produced.at);
