@@ -197,10 +197,22 @@ export async function rebuildCommand(options: { db: string }): Promise<void> {
   print(`${db} is the new file; the old one is ${kept}.`);
 }
 
-export async function runCommand(options: { db?: string; config?: string; untilCaughtUp?: boolean }): Promise<void> {
-  const { run } = await import('./run/run.js'); // Kafka and telemetry are for this command alone
-  const { db, config: file, untilCaughtUp = false } = options;
-  process.exit(await run(loadConfig(sources, { flags: { db }, env: process.env, file }), { untilCaughtUp }));
+export interface RunFlags {
+  readonly db?: string;
+  readonly config?: string;
+  readonly services: string;
+  readonly untilCaughtUp?: boolean;
+}
+
+export async function runCommand({ db, config: file, services, untilCaughtUp = false }: RunFlags): Promise<void> {
+  const { run, SERVICES } = await import('./run/run.js'); // Kafka and telemetry are for this command alone
+  const named = new Set(SERVICES.filter((name) => services.split(',').includes(name)));
+  if (named.size !== services.split(',').length)
+    throw new CauselineError('bad_usage', 'run', `--services takes some of ${SERVICES.join()}, not '${services}'.`, {
+      field: 'services',
+    });
+  const config = loadConfig(sources, { flags: { db }, env: process.env, file });
+  process.exit(await run(config, { services: named, untilCaughtUp }));
 }
 
 export function configCommand(options: { config?: string }): void {

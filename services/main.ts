@@ -72,6 +72,7 @@ program
   .description('read Kafka into the store and correlate, until it is stopped')
   .addOption(db())
   .addOption(config())
+  .option('--services <names>', 'which parts run', 'collect,correlate,query')
   .option('--until-caught-up', 'end when what the topics hold now is stored and correlated')
   .action(runCommand);
 

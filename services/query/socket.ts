@@ -104,6 +104,7 @@ export class AnswerServer {
 
   async #answer({ question, page }: Asked, socket: Socket): Promise<void> {
     await this.#turn();
+    if (socket.destroyed) return this.#next();
     const connection = await this.#instance.connect();
     this.#busy.set(connection, socket);
     const stop = () => connection.interrupt();
@@ -119,14 +120,20 @@ export class AnswerServer {
       clearTimeout(late);
       this.#busy.delete(connection);
       connection.closeSync();
-      this.#free += 1;
-      this.#queue.shift()?.();
+      this.#next();
     }
   }
 
   async #turn(): Promise<void> {
-    if (this.#free <= 0) await new Promise<void>((go) => this.#queue.push(go));
-    this.#free -= 1;
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((go) => this.#queue.push(go));
+  }
+
+  /** Who waits first goes on in the place that is free now. */
+  #next(): void {
+    const go = this.#queue.shift();
+    if (go) go();
+    else this.#free += 1;
   }
 }
 

@@ -1,6 +1,14 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import type { Store } from '../../shared/store/store.js';
+import { isFull, isOutOfMemory, RETRY_MS } from '../../shared/store/trouble.js';
+import { traced } from '../../shared/traced.js';
 import { type Correlated, correlate } from '../correlate/index.js';
+
+export interface CorrelatingHooks {
+  onCorrelated(correlated: Correlated, seconds: number): void;
+  /** There was not enough memory: whoever else uses the store gives way. */
+  onPressure(): void;
+}
 
 /** A correlation under way may take so long when the service is to end. */
 const GRACE_MS = 4_000;
@@ -12,13 +20,15 @@ export class Correlating {
   readonly #connection: DuckDBConnection;
   readonly #store: Store;
   readonly #intervalMs: number;
-  readonly #onCorrelated: (correlated: Correlated, seconds: number) => void;
+  readonly #hooks: CorrelatingHooks;
   #committed: bigint;
   #running: Promise<void> | undefined;
   #stopping = false;
   #wake: () => void = () => {};
   /** Up to which commit everything was correlated. */
   upTo = 0n;
+  /** Why the last correlation came to nothing and is tried again. */
+  trouble: string | undefined;
   /** Settles with what made it fail. */
   readonly dead: Promise<Error>;
   #died: (cause: Error) => void = () => {};
@@ -28,27 +38,23 @@ export class Correlating {
     connection: DuckDBConnection,
     committed: bigint,
     intervalMs: number,
-    onCorrelated: (correlated: Correlated, seconds: number) => void,
+    hooks: CorrelatingHooks,
   ) {
     this.#store = store;
     this.#connection = connection;
     this.#committed = committed;
     this.#intervalMs = intervalMs;
-    this.#onCorrelated = onCorrelated;
+    this.#hooks = hooks;
     this.dead = new Promise((resolve) => {
       this.#died = resolve;
     });
   }
 
   /** Starts with what was committed before and not correlated yet. */
-  static async start(
-    store: Store,
-    intervalMs: number,
-    onCorrelated: (correlated: Correlated, seconds: number) => void,
-  ): Promise<Correlating> {
+  static async start(store: Store, intervalMs: number, hooks: CorrelatingHooks): Promise<Correlating> {
     const connection = await store.instance.connect();
     const found = await connection.runAndReadAll('SELECT coalesce(max(commit_seq), 0) FROM _store.commits');
-    const started = new Correlating(store, connection, found.getRows()[0]![0] as bigint, intervalMs, onCorrelated);
+    const started = new Correlating(store, connection, found.getRows()[0]![0] as bigint, intervalMs, hooks);
     started.#begin();
     return started;
   }
@@ -64,9 +70,9 @@ export class Correlating {
     return this.#committed - this.upTo;
   }
 
-  /** Waits until all that was committed is correlated. */
+  /** Waits until all that was committed is correlated, or nothing is correlated any more. */
   async caughtUp(): Promise<void> {
-    while (this.behind > 0n) {
+    while (this.#running) {
       this.#wake();
       await this.#running;
     }
@@ -83,33 +89,39 @@ export class Correlating {
   }
 
   #begin(): void {
-    this.#running ??= this.#run()
-      .catch((cause: Error) => {
-        if (!this.#stopping) this.#died(cause);
-      })
-      .finally(() => {
-        this.#running = undefined;
-      });
+    if (this.behind > 0n && !this.#stopping) this.#running ??= this.#run();
   }
 
   async #run(): Promise<void> {
-    while (!this.#stopping && this.behind > 0n) {
-      const started = performance.now();
-      await this.#once();
-      const left = this.#intervalMs - (performance.now() - started);
-      if (left > 0) await this.#pause(left);
+    try {
+      while (!this.#stopping && this.behind > 0n) {
+        const started = performance.now();
+        await this.#once();
+        const left = this.#intervalMs - (performance.now() - started);
+        if (left > 0) await this.#pause(left);
+      }
+    } catch (cause) {
+      if (!this.#stopping) this.#died(cause as Error);
+      this.#stopping = true;
     }
+    this.#running = undefined; // in one step with the last look at what is behind: whoever comes after it begins anew
   }
 
   async #once(): Promise<void> {
     const started = performance.now();
     const target = this.#committed;
-    const correlated = await correlate(
-      { connection: this.#connection, ledger: this.#store.ledger },
-      { endOfInput: false },
-    );
-    this.upTo = target;
-    this.#onCorrelated(correlated, (performance.now() - started) / 1000);
+    const store = { connection: this.#connection, ledger: this.#store.ledger };
+    try {
+      const correlated = await traced('correlate', {}, () => correlate(store, { endOfInput: false }));
+      this.trouble = undefined;
+      this.upTo = target;
+      this.#hooks.onCorrelated(correlated, (performance.now() - started) / 1000);
+    } catch (cause) {
+      if (isOutOfMemory(cause)) this.#hooks.onPressure();
+      else if (!isFull(cause)) throw cause;
+      this.trouble = (cause as Error).message;
+      await this.#pause(RETRY_MS);
+    }
   }
 
   async #pause(millis: number): Promise<void> {

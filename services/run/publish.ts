@@ -28,8 +28,9 @@ export class Publisher {
   readonly #connection: DuckDBConnection;
   readonly #producer: Producer;
   #connected = false;
-  #running: Promise<void> | undefined;
-  #again = false;
+  #wanted = false;
+  #attempt: Promise<void> | undefined;
+  #retry: NodeJS.Timeout | undefined;
   /** Revisions sent since the start. */
   sent = 0;
 
@@ -50,34 +51,36 @@ export class Publisher {
 
   /** There may be something to send; it is sent beside everything else. */
   note(): void {
-    this.#again = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#wanted = true;
+    if (!this.#retry) this.#attempt ??= this.#sendWanted();
   }
 
-  /** Waits until all that is recorded is sent. */
-  async settled(): Promise<void> {
-    await this.#running;
+  /** Waits until all that is recorded was sent, or could not be: then it is tried again, by the next start too. */
+  async attempted(): Promise<void> {
+    await this.#attempt;
   }
 
   async stop(): Promise<void> {
-    await Promise.race([this.#running, new Promise((resolve) => setTimeout(resolve, RETRY_MS / 2))]);
+    clearTimeout(this.#retry);
+    await Promise.race([this.#attempt, new Promise((resolve) => setTimeout(resolve, RETRY_MS / 2))]);
     if (this.#connected) await this.#producer.disconnect();
     this.#connection.closeSync();
   }
 
-  async #run(): Promise<void> {
-    while (this.#again) {
-      this.#again = false;
-      try {
-        await this.#sendNew();
-      } catch (cause) {
-        log('warn', 'revisions not sent to Kafka yet', { topic: this.#topic, why: (cause as Error).message });
-        this.#again = true;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
-      }
+  async #sendWanted(): Promise<void> {
+    while (this.#wanted && !this.#retry) {
+      this.#wanted = false;
+      await this.#sendNew().catch((cause: Error) => this.#later(cause));
     }
+    this.#attempt = undefined; // in one step with the last look at what is wanted
+  }
+
+  #later(cause: Error): void {
+    log('warn', 'revisions not sent to Kafka yet', { topic: this.#topic, why: cause.message });
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.note();
+    }, RETRY_MS).unref();
   }
 
   async #sendNew(): Promise<void> {
@@ -99,8 +102,12 @@ export class Publisher {
     });
     this.sent += revisions.length;
     const last = Math.max(...revisions.map(({ derivedSeq }) => derivedSeq));
-    await this.#connection.run('DELETE FROM _store.published');
-    await this.#connection.run('INSERT INTO _store.published VALUES ($1)', [BigInt(last)]);
+    await this.#sentUpTo(BigInt(last));
+  }
+
+  async #sentUpTo(derivedSeq: bigint): Promise<void> {
+    await this.#connection.run('INSERT INTO _store.published VALUES ($1)', [derivedSeq]);
+    await this.#connection.run('DELETE FROM _store.published WHERE derived_seq < $1', [derivedSeq]);
   }
 
   async #connect(): Promise<void> {

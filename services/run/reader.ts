@@ -1,7 +1,7 @@
 import { log } from '../../shared/log.js';
 import type { Partition } from '../../shared/store/positions.js';
 import type { Store } from '../../shared/store/store.js';
-import { type Reading, SourceConsumer } from '../collect/kafka/consumer.js';
+import { type Death, type Reading, SourceConsumer } from '../collect/kafka/consumer.js';
 import type { Stretch } from '../collect/kafka/offsets.js';
 import type { Sink } from '../collect/kafka/sink.js';
 import { describeTopic, type Topic } from '../collect/kafka/topic.js';
@@ -28,7 +28,8 @@ export class Reader {
   #stop: (word: 'stopped') => void = () => {};
   #consumer: SourceConsumer | undefined;
   #redelivered = 0;
-  #topic: Topic | undefined;
+  /** The broker said that there is no such topic. */
+  #missing = false;
   lags: readonly Lag[] = [];
   /** When offsets were last stored, or there was nothing to store. */
   progressMillis = Date.now();
@@ -49,7 +50,7 @@ export class Reader {
     return this.#redelivered + (this.#consumer?.redelivered ?? 0);
   }
 
-  /** Reads until it is stopped. Throws what killed the consumer. */
+  /** Reads until it is stopped. Throws what killed the consumer for good. */
   async run(): Promise<void> {
     for (;;) {
       const topic = await this.#existing();
@@ -57,11 +58,12 @@ export class Reader {
       const consumer = await SourceConsumer.start(this.settings, topic, this.#sink, this.#store);
       this.#consumer = consumer;
       const end = await this.#watch(consumer);
-      await consumer.stop();
+      await consumer.stop().catch((cause: Error) => this.#log('info', 'left its group unheard', cause));
       this.#redelivered += consumer.redelivered;
       this.#consumer = undefined;
-      if (end instanceof Error) throw end;
       if (end === 'stopped') return;
+      if (end !== 'renewed' && !end.again) throw end.cause;
+      if (end !== 'renewed') this.#log('warn', 'reads anew', end.cause);
     }
   }
 
@@ -76,10 +78,14 @@ export class Reader {
     this.#consumer.stored(stretch, commitSeq);
   }
 
-  /** What the topic holds now, as goals to be read up to; none where there is no such topic. */
+  /** What the topic holds now, as goals to be read up to; none where there is no such topic. Waits for a broker that answers. */
   async goals(): Promise<Goal[]> {
-    const topic = await describeTopic(this.settings.kafka, this.settings.topic);
-    return [...(topic?.partitions ?? [])].map(([partition, { high }]) => ({ partition, offset: high }));
+    for (;;) {
+      const topic = await this.#ask();
+      if (topic || this.#missing)
+        return [...(topic?.partitions ?? [])].map(([partition, { high }]) => ({ partition, offset: high }));
+      if ((await this.#pause()) === 'stopped') return [];
+    }
   }
 
   /** Is all of this accepted by the sink? */
@@ -95,6 +101,12 @@ export class Reader {
     return this.#consumer ? now - this.#consumer.lastHeartbeat : 0;
   }
 
+  /** The whole process stood still for so long: that is nobody's silence. */
+  forgive(millis: number): void {
+    this.progressMillis += millis;
+    if (this.#consumer) this.#consumer.lastHeartbeat += millis;
+  }
+
   async #existing(): Promise<Topic | undefined> {
     for (let said = false; ; said = true) {
       const topic = await this.#ask();
@@ -104,7 +116,7 @@ export class Reader {
     }
   }
 
-  async #watch(consumer: SourceConsumer): Promise<'stopped' | 'renewed' | Error> {
+  async #watch(consumer: SourceConsumer): Promise<'stopped' | 'renewed' | Death> {
     for (;;) {
       const end = await Promise.race([consumer.dead, this.#pause()]);
       if (end) return end;
@@ -122,6 +134,7 @@ export class Reader {
       const partition: Partition = consumer.partition(number);
       const unread = { from: consumer.expected(number), to: high };
       if (unread.from < low) unread.from = low;
+      if (low === high) consumer.noteEmptied(number, low);
       return { partition, behind: unread.to > unread.from ? unread.to - unread.from : 0n };
     });
     if (this.lags.every(({ behind }) => behind === 0n)) this.progressMillis = Date.now();
@@ -129,15 +142,21 @@ export class Reader {
 
   async #ask(): Promise<Topic | undefined> {
     try {
-      this.#topic = await describeTopic(this.settings.kafka, this.settings.topic);
-      this.trouble = this.#topic ? undefined : `there is no topic ${this.settings.topic}`;
+      const topic = await describeTopic(this.settings.kafka, this.settings.topic);
+      this.#missing = topic === undefined;
+      this.trouble = topic ? undefined : `there is no topic ${this.settings.topic}`;
+      return topic;
     } catch (cause) {
-      if (this.trouble !== (cause as Error).message)
-        log('warn', 'the broker does not answer', { source: this.settings.name, why: (cause as Error).message });
-      this.trouble = (cause as Error).message;
+      const { message } = cause as Error;
+      if (this.trouble !== message) this.#log('warn', 'the broker does not answer', cause as Error);
+      this.#missing = false;
+      this.trouble = message;
       return undefined;
     }
-    return this.#topic;
+  }
+
+  #log(level: 'info' | 'warn', what: string, cause: Error): void {
+    log(level, what, { source: this.settings.name, why: cause.message });
   }
 
   async #pause(): Promise<'stopped' | undefined> {

@@ -14,12 +14,12 @@ import { openStore, type Store } from '../../shared/store/store.js';
 export async function openSound(db: string, witnesses: () => Promise<readonly Head[]>): Promise<Store> {
   const head = readHead(db);
   const existed = existsSync(db);
-  const store = await opened(db);
+  const { store, madeAnew } = await opened(db);
   const stands = await lastCommit(store);
   const all = [...(head ? [head] : []), ...(await witnesses())];
   const ahead = all.filter(({ storeId, commitSeq }) => storeId === store.storeId && commitSeq > stands);
   if (ahead.length > 0) return remade(db, store, stands, ahead);
-  if (head && head.storeId !== store.storeId)
+  if (head && head.storeId !== store.storeId && !madeAnew)
     await incident(
       store,
       existed ? 'replaced' : 'deleted',
@@ -30,24 +30,48 @@ export async function openSound(db: string, witnesses: () => Promise<readonly He
   return store;
 }
 
-async function opened(db: string): Promise<Store> {
+interface OpenedStore {
+  readonly store: Store;
+  /** The file could not be opened, and was made anew. */
+  readonly madeAnew: boolean;
+}
+
+async function opened(db: string): Promise<OpenedStore> {
   try {
-    return await openStore(db);
+    return { store: await openStore(db), madeAnew: false };
   } catch (cause) {
     if (!(cause instanceof CauselineError) || !/cannot be opened/.test(cause.message)) throw cause;
-    const kept = asideWithLog(db, 'damaged');
+    const withoutLog = await openedWithoutLog(db, cause.message);
+    return withoutLog
+      ? { store: withoutLog, madeAnew: false }
+      : { store: await anew(db, cause.message), madeAnew: true };
+  }
+}
+
+/** The file as it was at its last checkpoint, where its write-ahead log is what cannot be read; the log keeps what it holds under another name. */
+async function openedWithoutLog(db: string, why: string): Promise<Store | undefined> {
+  const log = `${db}.wal`;
+  if (!existsSync(log)) return undefined;
+  const kept = `${freeName(db, 'damaged')}.wal`;
+  renameSync(log, kept);
+  try {
     const store = await openStore(db);
-    await incident(store, 'damaged', `${cause.message} It was kept as ${kept}.`);
+    await incident(store, 'damaged', `${why} Without its write-ahead log, kept as ${kept}, it can.`);
     return store;
+  } catch {
+    renameSync(kept, log);
+    return undefined;
   }
 }
 
 /** The file and its write-ahead log keep what they hold, under another name. */
-function asideWithLog(db: string, word: string): string {
-  const kept = freeName(db, word);
+async function anew(db: string, why: string): Promise<Store> {
+  const kept = freeName(db, 'damaged');
   renameSync(db, kept);
   if (existsSync(`${db}.wal`)) renameSync(`${db}.wal`, `${kept}.wal`);
-  return kept;
+  const store = await openStore(db);
+  await incident(store, 'damaged', `${why} It was kept as ${kept}.`);
+  return store;
 }
 
 /** A store that goes on from fewer commits is another store: what witnesses said of the old one must not be held against it. */
@@ -72,7 +96,7 @@ async function incident(store: Store, what: string, detail: string): Promise<voi
   await store.connection.run('INSERT INTO _store.incidents VALUES (now()::TIMESTAMP, $1, $2)', [what, detail]);
 }
 
-async function lastCommit({ connection }: Store): Promise<bigint> {
+export async function lastCommit({ connection }: Store): Promise<bigint> {
   const found = await connection.runAndReadAll('SELECT coalesce(max(commit_seq), 0) FROM _store.commits');
   return found.getRows()[0]![0] as bigint;
 }

@@ -49,6 +49,11 @@ export class Lines {
     return { lines: this, from, to: this.#end };
   }
 
+  /** Bytes of all lines. */
+  get size(): number {
+    return this.#end;
+  }
+
   /** Starts anew in the same memory: lines given out before are no more. */
   clear(): void {
     this.#end = 0;

@@ -11,13 +11,12 @@ export interface Partition {
 }
 
 /**
- * Why offsets hold no message for us. `retention`: deleted before they were read. `reset`: the log ends before what was read already. `bad_batch`: part of a compressed
+ * Why offsets hold no message for us. `retention`: deleted before they were read. `bad_batch`: part of a compressed
  * batch that cannot be inflated, which is whole in quarantine at its first offset. `unknown`: missing from a topic that is neither compacted nor transactional.
  * The others lose nothing.
  */
 export type GapCause =
   | 'retention'
-  | 'reset'
   | 'bad_batch'
   | 'unknown'
   | 'compaction'
@@ -25,7 +24,7 @@ export type GapCause =
   | 'aborted_transaction';
 
 /** The causes by which evidence may have been lost. */
-export const LOSSES: readonly GapCause[] = ['retention', 'reset', 'bad_batch', 'unknown'];
+export const LOSSES: readonly GapCause[] = ['retention', 'bad_batch', 'unknown'];
 
 export interface Gap {
   readonly from: bigint;

@@ -5,7 +5,7 @@ import { consumerOf } from '../../services/collect/kafka/consumer.js';
 import { describeTopic } from '../../services/collect/kafka/topic.js';
 import type { Row, Source } from '../../services/collect/source.js';
 import { sources } from '../../services/collect/sources/index.js';
-import { run } from '../../services/run/run.js';
+import { run, SERVICES } from '../../services/run/run.js';
 import { loadConfig } from '../../shared/config.js';
 import { gunzipBounded } from '../../shared/inflate.js';
 import { kafkaClient } from '../helpers/kafka.js';
@@ -49,7 +49,10 @@ async function measured(step: KafkaStep): Promise<KafkaMeasured> {
 
 /** The service from its start until all of the topic is stored and correlated. */
 async function service({ config }: KafkaStep): Promise<void> {
-  const code = await run(loadConfig(sources, { env: {}, file: config }), { untilCaughtUp: true });
+  const code = await run(loadConfig(sources, { env: {}, file: config }), {
+    services: new Set(SERVICES),
+    untilCaughtUp: true,
+  });
   if (code !== 0) throw new Error(`run ended with ${code}`);
 }
 

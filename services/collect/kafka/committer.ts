@@ -14,6 +14,7 @@ export class Committer {
   readonly #storeId: string;
   readonly #waiting = new Map<number, { offset: bigint; commitSeq: bigint }>();
   #running: Promise<void> | undefined;
+  #ended = false;
 
   constructor(consumer: Consumer, topic: string, storeId: string) {
     this.#consumer = consumer;
@@ -23,19 +24,22 @@ export class Committer {
 
   note(partition: number, offset: bigint, commitSeq: bigint): void {
     this.#waiting.set(partition, { offset, commitSeq });
-    this.#running ??= this.#later();
+    this.#running ??= this.#commitWaiting();
   }
 
   /** Commits what is left. */
   async end(): Promise<void> {
+    this.#ended = true;
     await this.#running;
     await this.#commit();
   }
 
-  async #later(): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+  async #commitWaiting(): Promise<void> {
+    while (this.#waiting.size > 0 && !this.#ended) {
+      await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+      await this.#commit();
+    }
     this.#running = undefined;
-    await this.#commit();
   }
 
   async #commit(): Promise<void> {

@@ -10,6 +10,8 @@ export interface DecodedStretch extends Stretch {
   readonly batch: Batch;
   /** Records that were neither evidence nor faults, by why. */
   readonly skipped: ReadonlyMap<string, number>;
+  /** What it takes up while it waits, in rows. */
+  readonly weight: number;
 }
 
 /** Decodes the messages of a stretch into a batch. What cannot be decoded is a fault of its own message. */
@@ -38,7 +40,16 @@ export function decodeStretch(
       for (const [reason, count] of decoded.skipped) skip(reason, count);
     }
   }
-  return { ...stretch, batch, skipped };
+  return { ...stretch, batch, skipped, weight: weightOf(stretch, batch) };
+}
+
+/** Larger rows count as several, so that what waits is bounded in bytes too. */
+const BYTES_A_ROW = 4 * 1024;
+
+function weightOf({ messages }: Stretch, { cloudtrail, traces, metrics, lines }: Batch): number {
+  const rows = cloudtrail.length + traces.length + metrics.length;
+  const bytes = messages.reduce((sum, { value }) => sum + (value?.length ?? 0), lines.size);
+  return Math.max(messages.length, rows, Math.ceil(bytes / BYTES_A_ROW));
 }
 
 /** A message at which a decoder stumbles costs itself alone, as any other that cannot be read. */

@@ -28,6 +28,11 @@ function fetched(batch: Batch, from: bigint): Fetched[] {
   return all.filter(({ offset }) => BigInt(offset) >= from);
 }
 
+/** Was a batch fetched from before what is expected? kafkajs does so where the broker no longer has that offset: the topic is another, or its log was cut. */
+export function startsBefore(batch: Batch, expected: bigint): boolean {
+  return BigInt((batch as Batch & { readonly fetchedOffset: string }).fetchedOffset) < expected;
+}
+
 /** Jumps a batch over offsets that we expect? Then `stretches` needs to know what explains it. */
 export function hasJump(batch: Batch, expected: bigint): boolean {
   let next = expected;
@@ -87,9 +92,15 @@ function addGap(gaps: Gap[], offset: bigint, cause: GapCause): void {
 
 /**
  * The offsets of a batch without a message for us, `first` to `last`, and those before it that it jumps over. It ends with the marker of its transaction; what
- * stands before the marker was aborted.
+ * stands before the marker was aborted. Without a first offset nothing stands at `last` either.
  */
-export function filteredGaps(expected: bigint, first: bigint, last: bigint, jumps: Jumps | undefined): Gap[] {
+export function filteredGaps(
+  expected: bigint,
+  first: bigint | undefined,
+  last: bigint,
+  jumps: Jumps | undefined,
+): Gap[] {
+  if (first === undefined) return jumped(expected, last + 1n, jumps);
   const gaps = first > expected ? jumped(expected, first, jumps) : [];
   const from = first > expected ? first : expected;
   if (last > from) gaps.push({ from, to: last, cause: 'aborted_transaction' });

@@ -1,5 +1,7 @@
-import type { Partition, Position } from '../../../shared/store/positions.js';
+import { type Partition, type Position, PositionMoved } from '../../../shared/store/positions.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../../shared/store/store.js';
+import { isFull, isOutOfMemory, RETRY_MS } from '../../../shared/store/trouble.js';
+import { traced } from '../../../shared/traced.js';
 import type { Row, Source } from '../source.js';
 import { type DecodedStretch, decodeStretch } from './decode.js';
 import type { Stretch } from './offsets.js';
@@ -16,6 +18,8 @@ export interface SinkHooks {
   onStored(stored: Stored): void;
   /** There was not enough memory for a commit: whoever else uses the store gives way. */
   onPressure(): void;
+  /** A commit failed for good; nothing is stored any more. */
+  onFailed(cause: Error): void;
 }
 
 /** So many rows go into one transaction at most, so that it never takes long. */
@@ -23,9 +27,6 @@ const ROWS_A_COMMIT = 10_000;
 
 /** Rows that may wait: reading stops while there are more. */
 const ROWS_WAITING = 30_000;
-
-/** What a full disk or a want of memory holds up is tried again so often. */
-const RETRY_MS = 1_000;
 
 /**
  * The one way from Kafka into the store. What waits while a commit is under way goes into the next one together: rows, quarantine and offsets of all partitions in one
@@ -40,7 +41,7 @@ export class Sink {
   #waiting: DecodedStretch[] = [];
   #rows = 0;
   #running: Promise<void> | undefined;
-  #failure: unknown;
+  #failure: Error | undefined;
   #wake: (() => void)[] = [];
   /** Why the last commit could not be made and is tried again. */
   trouble: string | undefined;
@@ -66,15 +67,18 @@ export class Sink {
     return decodeStretch(this.#store, stretch, source, emptyBatch(this.#spareLines.pop()));
   }
 
-  /** Takes a stretch that begins at the expected offset; it is in the store once a later commit was told of. */
+  /** Takes a stretch that begins at the expected offset; it is in the store once a later commit was told of. Throws where it does not, or a commit failed for good. */
   accept(stretch: DecodedStretch): void {
+    if (this.#failure) throw this.#failure;
+    const expected = this.expected(stretch.of) ?? stretch.from;
+    if (stretch.from !== expected)
+      throw new PositionMoved(
+        `${expected} was expected of ${stretch.of.topic}/${stretch.of.partition}, not ${stretch.from}`,
+      );
     this.#next.set(keyOf(stretch.of), stretch.next);
     this.#waiting.push(stretch);
-    this.#rows += rowsOf(stretch);
-    this.#running ??= this.#commitAll().finally(() => {
-      this.#running = undefined;
-    });
-    this.#running.catch(() => {}); // it is asked for in room() and drained()
+    this.#rows += stretch.weight;
+    this.#running ??= this.#commitAll();
   }
 
   /** Waits until there is room. Throws where a commit failed for good. */
@@ -95,17 +99,19 @@ export class Sink {
     try {
       while (this.#waiting.length > 0) await this.#commitNext();
     } catch (cause) {
-      this.#failure = cause;
-      throw cause;
-    } finally {
-      this.#wakeAll();
+      this.#failure = cause as Error;
+      this.#hooks.onFailed(this.#failure);
     }
+    this.#running = undefined; // in one step with the last look at what waits: whoever comes after it begins anew
+    this.#wakeAll();
   }
 
   async #commitNext(): Promise<void> {
     const taken = this.#take();
     const started = performance.now();
-    const committed = await this.#commit(merged(taken));
+    const committed = await traced('commit', { 'causeline.stretches': taken.length }, () =>
+      this.#commit(merged(taken)),
+    );
     if (committed.commitSeq !== undefined) await this.#hooks.afterCommit(committed.commitSeq);
     for (const stretch of taken) this.#release(stretch);
     this.#wakeAll();
@@ -113,7 +119,7 @@ export class Sink {
   }
 
   #release(stretch: DecodedStretch): void {
-    this.#rows -= rowsOf(stretch);
+    this.#rows -= stretch.weight;
     stretch.batch.lines.clear();
     this.#spareLines.push(stretch.batch.lines);
   }
@@ -122,7 +128,7 @@ export class Sink {
     let rows = 0;
     let count = 0;
     for (const stretch of this.#waiting) {
-      rows += rowsOf(stretch);
+      rows += stretch.weight;
       if (count > 0 && rows > ROWS_A_COMMIT) break;
       count += 1;
     }
@@ -152,9 +158,6 @@ export class Sink {
 const keyOf = ({ source, cluster, topicId, partition }: Partition): string =>
   [source, cluster, topicId, partition].join('\n');
 
-const rowsOf = ({ batch, messages }: DecodedStretch): number =>
-  Math.max(messages.length, batch.cloudtrail.length + batch.traces.length + batch.metrics.length);
-
 /** One batch of several: the lines of each stay where they are. */
 function merged(stretches: readonly DecodedStretch[]): Batch {
   const all = emptyBatch();
@@ -173,9 +176,3 @@ function merged(stretches: readonly DecodedStretch[]): Batch {
   }
   return all;
 }
-
-/** DuckDB says so of a disk without room, and the transaction is rolled back. */
-const isFull = (cause: unknown): boolean =>
-  /no space left|could not (write|allocate).*disk|ENOSPC/i.test(String(cause));
-
-const isOutOfMemory = (cause: unknown): boolean => /out of memory/i.test(String(cause));

@@ -55,7 +55,7 @@ async function isCompacted(admin: Admin, name: string): Promise<boolean> {
 
 /**
  * Which partition of which topic this is, for the store. Where the log now ends before what was read already (an unclean election threw messages away), offsets are
- * given a second time: from then on it counts as another topic, `<id>+1`.
+ * given a second time: from then on it counts as another topic, `<id>+1`, and is read from its beginning.
  */
 export function partitionOf(topic: Topic, source: string, partition: number, known: readonly Position[]): Partition {
   const { cluster, name, id } = topic;
