@@ -1,6 +1,7 @@
 import { copyFileSync, existsSync, linkSync, renameSync, rmSync } from 'node:fs';
 import { correlate } from '../services/correlate/index.js';
 import type { Recorded } from '../services/correlate/record.js';
+import { verifyTrails } from '../services/verify/index.js';
 import { CauselineError } from '../shared/errors.js';
 import { copyEvidence, type EvidenceCopied } from '../shared/store/copy.js';
 import { freeName, ledgerPath, readLedger, syncFolder } from '../shared/store/ledger.js';
@@ -69,6 +70,7 @@ async function remake(fresh: string, old: string): Promise<Pick<Rebuilt, 'copied
   const store = await openStore(fresh);
   try {
     const copied = await copyEvidence(store.connection, old);
+    await verifyTrails(store.connection);
     const { recorded } = await correlate(store, { endOfInput: false }); // where it had ended, the store still says so
     await store.checkpoint();
     return { copied, recorded };
