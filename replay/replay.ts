@@ -1,8 +1,10 @@
 import { type Collected, collectFiles } from '../services/collect/index.js';
 import type { Reading } from '../services/collect/kafka/consumer.js';
 import { type Correlated, correlate } from '../services/correlate/index.js';
+import { verifyTrails } from '../services/verify/index.js';
 import { openStore, type Store } from '../shared/store/store.js';
-import { openCase } from './case.js';
+import { recordLook, type TrailLook } from '../shared/store/trail.js';
+import { type Case, openCase } from './case.js';
 import type { TimeRange } from './kafka/read.js';
 
 /** What a replay did, and what the evidence in the store came to. */
@@ -26,15 +28,22 @@ interface ReplayOptions {
 
 /** Replays a case folder into a store: evidence, findings, links, chains. Replaying it again changes nothing. */
 export async function replayCase(folder: string, db: string, options: ReplayOptions): Promise<Replayed> {
-  const { name, title, files, ignored } = openCase(folder);
+  const { name, title, files, digests, window, ignored } = openCase(folder);
   const collect = async (store: Store) => {
-    const collected = await collectFiles(store, files, {
+    const all = [...files, ...digests];
+    const collected = await collectFiles(store, all, {
       nowUnixNano: options.nowUnixNano,
-      onProgress: (done, of) => options.onProgress?.('collect', done, of),
+      onProgress: (done) => options.onProgress?.('collect', done, all.length),
     });
+    if (digests.length > 0) await recordLook(store.connection, lookOf(name, window));
     return { collected, ignored };
   };
   return { case: name, title, db, ...(await replayed(db, collect, options.onProgress)) };
+}
+
+/** All that is in the folder was read; digests should reach the end of what the case is about. */
+function lookOf(archive: string, { fromMicros, toMicros }: Case['window']): TrailLook {
+  return { archive, bucket: null, prefix: '', fromMicros, untilMicros: null, dueMicros: toMicros };
 }
 
 /** Replays what the topics hold of a time range. */
@@ -56,6 +65,7 @@ async function replayed(db: string, collect: Collect, onProgress: Progress | und
   const store = await openStore(db);
   try {
     const collected = await collect(store);
+    await verifyTrails(store.connection);
     onProgress?.('correlate', 0, 1);
     const correlated = await correlate(store, { endOfInput: true });
     await store.checkpoint();

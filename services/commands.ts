@@ -164,6 +164,9 @@ function warnings({ collected, ignored }: Replayed): string[] {
     ...(collected.conflicts > 0
       ? [`${collected.conflicts} records have the identity of another with a different body: kept and flagged.`]
       : []),
+    ...(collected.digests > 0
+      ? [`${collected.digests} digests of CloudTrail log files: 'npx causeline verify' says what they vouch for.`]
+      : []),
     ...(collected.missedScrapes > 0 ? [`${collected.missedScrapes} scrapes were not answered.`] : []),
     ...Object.entries(collected.skipped).map(([reason, count]) => `${count} skipped: ${reason}.`),
     ...[...ignored].map(([reason, count]) => `${count} ${count === 1 ? 'file' : 'files'} left unread: ${reason}.`),
@@ -176,6 +179,11 @@ export async function chainsCommand({ db, asOf, json }: { db: string; asOf?: str
 
 export async function explainCommand(id: string, { db }: { db: string }): Promise<void> {
   await ask(db, { command: 'explain', id }, page(), process.stdout);
+}
+
+export async function verifyCommand({ db, json }: { db: string; json?: boolean }): Promise<void> {
+  const outcome = await ask(db, { command: 'verify', ...(json && { json }) }, page(), process.stdout);
+  if (outcome === 'no') process.exitCode = 1;
 }
 
 export async function sqlCommand(query: string, { db, format }: { db: string; format: Format }): Promise<void> {

@@ -11,6 +11,7 @@ import {
   replayCommand,
   runCommand,
   sqlCommand,
+  verifyCommand,
 } from './commands.js';
 import { FORMATS } from './query/sql.js';
 
@@ -66,6 +67,14 @@ program
   .addOption(config())
   .addOption(new Option('--format <format>', 'how rows are printed').choices(FORMATS).default('table'))
   .action(sqlCommand);
+
+program
+  .command('verify')
+  .description('say whether the evidence is whole and as it was delivered; exit code 1 if it is not')
+  .addOption(db())
+  .addOption(config())
+  .addOption(json())
+  .action(verifyCommand);
 
 program
   .command('run')

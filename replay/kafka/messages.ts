@@ -1,9 +1,9 @@
-import type { InputFile } from '../../services/collect/index.js';
 import type { EvidenceName, Row, Source } from '../../services/collect/source.js';
 import { sources } from '../../services/collect/sources/index.js';
 import type { CloudTrailRow, Decoded, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
 import { groupBy } from '../../shared/group.js';
 import { gunzipBounded, inflateFile } from '../../shared/inflate.js';
+import type { CaseFile } from '../case.js';
 import { scrapeMessage } from './otlp-json.js';
 
 /** One Kafka message of a case. */
@@ -21,13 +21,13 @@ const WHOLE_FILE_BYTES = 512 * 1024;
  * A file of a case as what would have come by Kafka: OTLP/JSON lines as the collector's kafka exporter sends them (`otlp_json`), a Prometheus scrape as its
  * prometheusreceiver turns it into OTLP, a CloudTrail file whole or its records. What cannot be decoded is sent as it is.
  */
-export async function* messagesOf(file: InputFile): AsyncGenerator<CaseMessage> {
+export async function* messagesOf(file: CaseFile): AsyncGenerator<CaseMessage> {
   if (file.source === 'cloudtrail') yield* cloudtrailMessages(file);
   else if (/\.prom(\.gz)?$/.test(file.path)) yield* scrapeMessages(file);
   else yield* lineMessages(file);
 }
 
-async function* lineMessages(file: InputFile): AsyncGenerator<CaseMessage> {
+async function* lineMessages(file: CaseFile): AsyncGenerator<CaseMessage> {
   let rest: Buffer = Buffer.alloc(0);
   for await (const piece of inflateFile(file.path)) {
     const text = Buffer.concat([rest, piece]);
@@ -43,13 +43,13 @@ async function* lineMessages(file: InputFile): AsyncGenerator<CaseMessage> {
 
 const NEWLINE = 0x0a;
 
-function* lineMessage({ source, id }: InputFile, line: Buffer): Generator<CaseMessage> {
+function* lineMessage({ source, id }: CaseFile, line: Buffer): Generator<CaseMessage> {
   if (line.toString('latin1').trim() === '') return;
   const { rows } = sourceNamed(source).decode(line, { origin: id, gunzip: gunzipBounded });
   yield { source, value: Buffer.from(line), atMicros: lastOf(rows) };
 }
 
-async function* cloudtrailMessages(file: InputFile): AsyncGenerator<CaseMessage> {
+async function* cloudtrailMessages(file: CaseFile): AsyncGenerator<CaseMessage> {
   const decoder = sourceNamed(file.source).file({ origin: file.id, gunzip: gunzipBounded });
   const pieces: Buffer[] = [];
   const found: Decoded<Row>[] = [];
@@ -67,14 +67,14 @@ async function* cloudtrailMessages(file: InputFile): AsyncGenerator<CaseMessage>
   else yield { source: file.source, value: Buffer.concat(pieces), atMicros: lastOf(found.flatMap(({ rows }) => rows)) };
 }
 
-function* records({ source }: InputFile, { rows, faults }: Decoded<Row>): Generator<CaseMessage> {
+function* records({ source }: CaseFile, { rows, faults }: Decoded<Row>): Generator<CaseMessage> {
   for (const row of rows as CloudTrailRow[])
     yield { source, value: Buffer.from(row.raw), atMicros: Number(row.eventTimeMicros) };
   for (const fault of faults) yield { source, value: rawOf(fault), atMicros: undefined };
 }
 
 /** One message a scrape, as the collector sends them. */
-async function* scrapeMessages(file: InputFile): AsyncGenerator<CaseMessage> {
+async function* scrapeMessages(file: CaseFile): AsyncGenerator<CaseMessage> {
   const { id: origin, cluster, instance, scrapeUnixMs } = file;
   const decoder = sourceNamed(file.source).file({
     origin,

@@ -1,18 +1,28 @@
-import { readFileSync, statSync } from 'node:fs';
+import { createHash, type Hash } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
+import { CauselineError } from '../../shared/errors.js';
 import type { Decoded, Fault } from '../../shared/evidence.js';
 import { GzipError, gunzipBounded, inflateFile } from '../../shared/inflate.js';
 import { ROW_GROUP_ROWS } from '../../shared/store/open.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../shared/store/store.js';
+import type { Delivered, DigestMetadata, TrailFile } from '../../shared/store/trail.js';
 import type { Context, EvidenceName, Row, Source } from './source.js';
 import { sources } from './sources/index.js';
 
-/** One file of a case, and which source reads it. */
+/** One file of a case, or one object of a bucket, and which source reads it. */
 export interface InputFile {
   readonly source: EvidenceName;
-  readonly path: string;
-  /** Where it lies inside the case: what evidence cites as its source. */
+  /** Starts to read it. A stream that fails with a CauselineError fails this file alone. */
+  open(): Readable;
+  /** Where it lies inside the case, or its URL: what evidence cites as its source. */
   readonly id: string;
+  /** Tells what lay there at another time apart. */
+  readonly version?: string;
+  /** Where CloudTrail delivered it. Digests and keys are kept whole, and hold no evidence of their own. */
+  readonly delivered?: Delivered;
+  /** Asked when the file has been read. */
+  readonly metadata?: () => DigestMetadata;
   readonly cluster?: string;
   readonly instance?: string;
   readonly scrapeUnixMs?: number;
@@ -28,6 +38,10 @@ export interface Collected {
   quarantined: number;
   missedScrapes: number;
   readonly skipped: Record<string, number>;
+  /** CloudTrail digests. */
+  digests: number;
+  /** Files that could not be read to their end, and why: another run tries them again. */
+  readonly failed: { readonly id: string; readonly reason: string }[];
 }
 
 export const nothingCollected = (): Collected => ({
@@ -39,6 +53,8 @@ export const nothingCollected = (): Collected => ({
   quarantined: 0,
   missedScrapes: 0,
   skipped: {},
+  digests: 0,
+  failed: [],
 });
 
 /** Adds what a commit did. */
@@ -50,6 +66,11 @@ export function countCommitted(totals: Collected, committed: Committed): void {
 
 /** More than a row group, which DuckDB then writes straight to the file; still more would cost memory. */
 const ROWS_A_COMMIT = ROW_GROUP_ROWS + 1;
+
+/** A commit holds so many files at most: what a killed replay has to read again. */
+const FILES_A_COMMIT = 200;
+
+const NO_METADATA: DigestMetadata = { signature: null, signatureAlgorithm: null, backfilledAt: null };
 
 /** Batches decoded ahead of the store: a checkpoint takes as long as decoding three. */
 const BATCHES_WAITING = 3;
@@ -63,25 +84,37 @@ const LARGEST_KEPT_BYTES = 64 * 1024 * 1024;
  */
 export async function collectFiles(
   store: Store,
-  files: readonly InputFile[],
-  options: { nowUnixNano: bigint; onProgress?: (done: number, of: number) => void },
+  files: Iterable<InputFile> | AsyncIterable<InputFile>,
+  options: { nowUnixNano: bigint; onProgress?: (done: number) => void },
 ): Promise<Collected> {
   const collector = new Collector(store);
-  let next = files[0] && opened(files[0]);
+  const listed = iteratorOf(files);
+  let next = await nextOpened(listed);
   try {
-    for (const [index, file] of files.entries()) {
-      const current = next ?? opened(file);
-      const after = files[index + 1];
-      next = after && opened(after);
+    for (let done = 1; next; done++) {
+      const [file, current]: Opening = next;
+      next = await nextOpened(listed);
       await collectFile(collector, file, current, options.nowUnixNano);
-      options.onProgress?.(index + 1, files.length);
+      options.onProgress?.(done);
     }
     await collector.end();
   } finally {
-    await next?.close();
+    await next?.[1].close();
+    await listed.return(undefined);
     await collector.settled();
   }
   return collector.totals;
+}
+
+type Opening = [file: InputFile, input: OpenedFile];
+
+async function* iteratorOf(files: Iterable<InputFile> | AsyncIterable<InputFile>): AsyncGenerator<InputFile> {
+  yield* files;
+}
+
+async function nextOpened(files: AsyncIterator<InputFile>): Promise<Opening | undefined> {
+  const { value, done } = await files.next();
+  return done ? undefined : [value, opened(value)];
 }
 
 /** A file that is being inflated. */
@@ -97,7 +130,7 @@ const PIECES_AHEAD = 10;
 
 /** Starts at once: an async generator queues the calls that are made before it has an answer. */
 function opened(file: InputFile): OpenedFile {
-  const inflated = inflateFile(file.path);
+  const inflated = inflateFile(file.open());
   const source = inflated[Symbol.asyncIterator]();
   const asked: Promise<IteratorResult<Buffer>>[] = [];
   const ask = () => {
@@ -126,28 +159,65 @@ async function collectFile(
   input: OpenedFile,
   nowUnixNano: bigint,
 ): Promise<void> {
+  if (file.delivered && file.delivered.kind !== 'log') return keepFile(collector, file, file.delivered, input);
   const decoder = sourceOf(file).file(contextOf(file, nowUnixNano));
   const tally = collector.begin(file);
+  const hash = file.delivered && createHash('sha256');
   try {
     for await (const piece of input.pieces) {
+      hash?.update(piece);
       tally.add(decoder.push(piece));
       await setImmediate(); // the commit under way goes on with its next statement
       await collector.commitIfFull();
     }
   } catch (cause) {
+    if (cause instanceof CauselineError) return collector.fail(file, cause);
     if (!(cause instanceof GzipError)) throw cause;
     tally.add(decoder.end());
-    tally.add(brokenFile(file, cause));
+    const damaged = await brokenFile(file, cause);
+    if (damaged instanceof CauselineError) return collector.fail(file, damaged);
+    tally.add(damaged);
+    collector.keep(file, { sha256: null, members: input.members(), fault: cause.message, body: null });
     collector.finish(file, tally, cause.message);
     return;
   }
   tally.add(decoder.end());
+  const members = input.members();
   const notes =
-    input.members() > 1 && file.source === 'cloudtrail'
-      ? `gzip of ${input.members()} members: CloudTrail delivers one`
-      : null;
+    members > 1 && file.source === 'cloudtrail' ? `gzip of ${members} members: CloudTrail delivers one` : null;
+  collector.keep(file, { sha256: digestOf(hash), members, fault: null, body: null });
   collector.finish(file, tally, notes);
   await collector.commitIfFull();
+}
+
+const digestOf = (hash: Hash | undefined): string | null => hash?.digest('hex') ?? null;
+
+/** Digests are under a megabyte; one that inflates to more than this is none. */
+const LARGEST_DIGEST_BYTES = 64 * 1024 * 1024;
+
+/** Keeps a digest, or public keys, whole: they are judged when all is there. */
+async function keepFile(collector: Collector, file: InputFile, { kind }: Delivered, input: OpenedFile): Promise<void> {
+  const tally = collector.begin(file);
+  const pieces: Buffer[] = [];
+  let size = 0;
+  let fault: string | null = null;
+  try {
+    for await (const piece of input.pieces) {
+      size += piece.length;
+      if (size > LARGEST_DIGEST_BYTES) throw new GzipError('TOO_LARGE', `It is of over ${LARGEST_DIGEST_BYTES} bytes`);
+      pieces.push(piece);
+    }
+  } catch (cause) {
+    if (cause instanceof CauselineError) return collector.fail(file, cause);
+    if (!(cause instanceof GzipError)) throw cause;
+    fault = cause.message;
+  } finally {
+    await input.close();
+  }
+  const body = Buffer.concat(fault === null ? pieces : []);
+  collector.keep(file, { sha256: null, members: input.members(), fault, body });
+  if (kind === 'digest') collector.totals.digests++;
+  collector.finish(file, tally, kind === 'digest' ? 'a digest' : 'public keys');
 }
 
 function sourceOf(file: InputFile): Source<Row> {
@@ -166,15 +236,26 @@ function contextOf(file: InputFile, nowUnixNano: bigint): Context {
   };
 }
 
-/** The rows before the damage are evidence; the file as it came is kept beside them. */
-function brokenFile(file: InputFile, cause: GzipError): Decoded<Row> {
-  const size = statSync(file.path).size;
+/** The rows before the damage are evidence; the file as it came is kept beside them. An error where it could not be read again. */
+async function brokenFile(file: InputFile, cause: GzipError): Promise<Decoded<Row> | CauselineError> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const piece of file.open()) {
+      size += (piece as Buffer).length;
+      if (size > LARGEST_KEPT_BYTES) break;
+      pieces.push(piece as Buffer);
+    }
+  } catch (error) {
+    if (error instanceof CauselineError) return error;
+    throw error;
+  }
   const kept = size <= LARGEST_KEPT_BYTES;
-  const detail = `${cause.message} What came before it was read${kept ? '' : `; the file of ${size} bytes is too large to be kept here`}.`;
+  const detail = `${cause.message} What came before it was read${kept ? '' : `; the file of over ${LARGEST_KEPT_BYTES} bytes is too large to be kept here`}.`;
   const fault: Fault = {
     reason: cause.code === 'TOO_LARGE' ? 'too_large' : 'bad_gzip',
     detail,
-    raw: kept ? readFileSync(file.path) : '',
+    raw: kept ? Buffer.concat(pieces) : '',
     position: 0,
   };
   return { rows: [], faults: [fault], skipped: new Map() };
@@ -221,9 +302,21 @@ class Collector {
     });
   }
 
+  /** Notes what was delivered, where CloudTrail delivered it. */
+  keep(file: InputFile, read: Pick<TrailFile, 'sha256' | 'members' | 'fault' | 'body'>): void {
+    const { delivered, id: sourceId, metadata } = file;
+    if (delivered) this.#batch.trail.push({ ...delivered, sourceId, ...(metadata?.() ?? NO_METADATA), ...read });
+  }
+
+  /** What it held so far is evidence; that it was read is not noted. */
+  fail({ id }: InputFile, { message: reason }: CauselineError): void {
+    this.totals.failed.push({ id, reason });
+  }
+
   finish(file: InputFile, tally: Tally, notes: string | null): void {
     const { rows, quarantined, skipped } = tally;
-    this.#batch.inputs.push({ source: file.source, sourceId: file.id, rows, quarantined, skipped, notes });
+    const { source, id: sourceId, version } = file;
+    this.#batch.inputs.push({ source, sourceId, rows, quarantined, skipped, notes, ...(version && { version }) });
     this.totals.files++;
     this.totals.read[file.source] += rows;
     this.totals.quarantined += quarantined;
@@ -232,8 +325,9 @@ class Collector {
   }
 
   async commitIfFull(): Promise<void> {
-    const { cloudtrail, traces, metrics } = this.#batch;
-    if (cloudtrail.length + traces.length + metrics.length >= ROWS_A_COMMIT) await this.commit();
+    const { cloudtrail, traces, metrics, inputs } = this.#batch;
+    if (cloudtrail.length + traces.length + metrics.length >= ROWS_A_COMMIT || inputs.length >= FILES_A_COMMIT)
+      await this.commit();
   }
 
   /** Starts to commit, or waits for the batches before it; fails where one of them failed. */

@@ -5,12 +5,17 @@ import { explain, explainWithdrawn } from './explain.js';
 import { printable } from './printable.js';
 import { findChain, readChains, readWhole } from './read.js';
 import { type Format, writeSql } from './sql.js';
+import { readVerified, verifiedText } from './verify.js';
 
 /** What a reading command asks: it travels as JSON to the process that holds the file. */
 export type Question =
   | { readonly command: 'chains'; readonly asOf?: string; readonly json?: boolean }
   | { readonly command: 'explain'; readonly id: string }
+  | { readonly command: 'verify'; readonly json?: boolean }
   | { readonly command: 'sql'; readonly query: string; readonly format: Format };
+
+/** Whether the answer itself is no: an exit code says so. */
+export type Outcome = 'done' | 'no';
 
 /** Answers a question from a store; `exportPath` is the one file that DuckDB may write, for Parquet. */
 export async function answer(
@@ -19,13 +24,24 @@ export async function answer(
   page: Page,
   exportPath: string,
   out: Writable,
-): Promise<void> {
-  if (question.command === 'sql') return writeSql(connection, question.query, question.format, exportPath, out);
+): Promise<Outcome> {
+  if (question.command === 'verify') return verify(connection, question.json ?? false, page, out);
+  if (question.command === 'sql') {
+    await writeSql(connection, question.query, question.format, exportPath, out);
+    return 'done';
+  }
   const text =
     question.command === 'chains'
       ? await chainsText(connection, question, page)
       : await explainText(connection, question.id, page);
   out.write(`${text}\n`);
+  return 'done';
+}
+
+async function verify(connection: DuckDBConnection, json: boolean, page: Page, out: Writable): Promise<Outcome> {
+  const verified = await readVerified(connection);
+  out.write(`${json ? JSON.stringify(verified, null, 2) : verifiedText(verified, page)}\n`);
+  return verified.answer === 'no' ? 'no' : 'done';
 }
 
 async function chainsText(

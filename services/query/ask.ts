@@ -4,19 +4,19 @@ import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { CauselineError } from '../../shared/errors.js';
 import { close, lockDown, type Opened, openForReading } from '../../shared/store/open.js';
-import { answer, type Question } from './answer.js';
+import { answer, type Outcome, type Question } from './answer.js';
 import type { Page } from './draw.js';
 import { askWriter } from './socket.js';
 
 /** Asks a store: its file, or the running writer that holds it. */
-export async function ask(db: string, question: Question, page: Page, out: Writable): Promise<void> {
+export async function ask(db: string, question: Question, page: Page, out: Writable): Promise<Outcome> {
   const opened = await openUnlessHeld(db);
   if (!opened) return askWriter(db, question, page, out);
   const folder = mkdtempSync(join(tmpdir(), 'causeline-'));
   try {
     const exportPath = join(folder, 'rows.parquet');
     await lockDown(opened.connection, [exportPath]);
-    await answer(opened.connection, question, page, exportPath, out);
+    return await answer(opened.connection, question, page, exportPath, out);
   } finally {
     close(opened);
     rmSync(folder, { recursive: true, force: true });

@@ -6,7 +6,7 @@ import { Writable } from 'node:stream';
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { CauselineError, type ErrorCode } from '../../shared/errors.js';
 import { connectTo, storeHeld } from '../../shared/store/open.js';
-import { answer, type Question } from './answer.js';
+import { answer, type Outcome, type Question } from './answer.js';
 import type { Page } from './draw.js';
 
 /**
@@ -19,7 +19,7 @@ interface Asked {
 
 type Line =
   | { readonly part: string }
-  | { readonly end: true }
+  | { readonly end: Outcome }
   | { readonly error: { readonly code: ErrorCode; readonly component: string; readonly message: string } };
 
 export const socketPath = (db: string): string => `${resolve(db)}.sock`;
@@ -96,15 +96,18 @@ export class AnswerServer {
     firstLine(socket)
       .then((text) => this.#answer(JSON.parse(text) as Asked, socket))
       .then(
-        () => send(socket, { end: true }),
+        (end) => send(socket, { end: end ?? 'done' }),
         (cause: unknown) => send(socket, { error: errorOf(cause) }),
       )
       .finally(() => socket.end());
   }
 
-  async #answer({ question, page }: Asked, socket: Socket): Promise<void> {
+  async #answer({ question, page }: Asked, socket: Socket): Promise<Outcome | undefined> {
     await this.#turn();
-    if (socket.destroyed) return this.#next();
+    if (socket.destroyed) {
+      this.#next();
+      return undefined;
+    }
     const connection = await connectTo({ instance: this.#instance });
     this.#busy.set(connection, socket);
     const stop = () => connection.interrupt();
@@ -115,7 +118,7 @@ export class AnswerServer {
     socket.once('close', stop);
     try {
       await connection.run('BEGIN TRANSACTION READ ONLY');
-      await answer(connection, question, page, this.#exportPath, partsTo(socket));
+      return await answer(connection, question, page, this.#exportPath, partsTo(socket));
     } finally {
       clearTimeout(late);
       this.#busy.delete(connection);
@@ -178,14 +181,17 @@ async function firstLine(socket: Socket): Promise<string> {
 }
 
 /** Asks the process that holds the file, and writes what it answers. */
-export async function askWriter(db: string, question: Question, page: Page, out: Writable): Promise<void> {
+export async function askWriter(db: string, question: Question, page: Page, out: Writable): Promise<Outcome> {
   const socket = await reach(db);
   socket.write(`${JSON.stringify({ question, page } satisfies Asked)}\n`);
   for await (const text of createInterface({ input: socket })) {
     const line = JSON.parse(text) as Line;
     if ('part' in line) out.write(Buffer.from(line.part, 'base64'));
     else if ('error' in line) throw new CauselineError(line.error.code, line.error.component, line.error.message);
-    else return void socket.destroy();
+    else {
+      socket.destroy();
+      return line.end;
+    }
   }
   throw new CauselineError(
     'bad_query',

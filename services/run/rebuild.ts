@@ -5,6 +5,7 @@ import { freeName, ledgerPath, readLedger, syncFolder } from '../../shared/store
 import { openStore } from '../../shared/store/store.js';
 import { correlate } from '../correlate/index.js';
 import type { Recorded } from '../correlate/record.js';
+import { verifyTrails } from '../verify/index.js';
 
 /** What a rebuild did. */
 export interface Rebuilt {
@@ -69,6 +70,7 @@ async function remake(fresh: string, old: string): Promise<Pick<Rebuilt, 'copied
   const store = await openStore(fresh);
   try {
     const copied = await copyEvidence(store.connection, old);
+    await verifyTrails(store.connection);
     const { recorded } = await correlate(store, { endOfInput: false }); // where it had ended, the store still says so
     await store.checkpoint();
     return { copied, recorded };

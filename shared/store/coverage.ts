@@ -69,6 +69,8 @@ export const COVERAGE_VIEWS: readonly string[] = [
     NULL, NULL
   FROM _store.parentless GROUP BY scope, date_trunc('hour', minute) HAVING sum(own) + sum(callers) > 0
   UNION ALL
+  SELECT source, scope, from_time, to_time, state, reason, NULL, NULL FROM _store.trail_coverage
+  UNION ALL
   SELECT source, concat_ws('/', topic, "partition"), from_time, to_time, 'lost_offsets',
     concat(to_offset - from_offset, ' offsets from ', from_offset, ' on were never read: ', cause), NULL, NULL
   FROM _store.kafka_gaps WHERE from_time IS NOT NULL AND cause IN (${LOSSES.map((cause) => `'${cause}'`).join()})

@@ -1,5 +1,6 @@
 import { COVERAGE_TABLES, COVERAGE_VIEWS } from './coverage.js';
 import { POSITION_TABLES, POSITION_VIEWS } from './positions.js';
+import { TRAIL_COMPUTED, TRAIL_TABLES, TRAIL_VIEWS } from './trail.js';
 
 /**
  * The store's versions. Each statement runs in a transaction of its own, at start only; a version is recorded after its last statement.
@@ -27,7 +28,7 @@ const TABLES: readonly string[] = [
   'CREATE TABLE IF NOT EXISTS _store.incidents (recorded_at TIMESTAMP NOT NULL, what VARCHAR NOT NULL, detail VARCHAR NOT NULL)',
 
   `CREATE TABLE IF NOT EXISTS _store.inputs (source VARCHAR NOT NULL, source_id VARCHAR NOT NULL, commit_seq BIGINT NOT NULL, recorded_at TIMESTAMP NOT NULL,
-  rows BIGINT NOT NULL, quarantined BIGINT NOT NULL, skipped JSON NOT NULL, notes VARCHAR)`,
+  rows BIGINT NOT NULL, quarantined BIGINT NOT NULL, skipped JSON NOT NULL, notes VARCHAR, version VARCHAR)`,
 
   `CREATE TABLE IF NOT EXISTS _store.quarantine (fault_hash VARCHAR NOT NULL, source VARCHAR NOT NULL, origin VARCHAR NOT NULL, reason VARCHAR NOT NULL,
   detail VARCHAR NOT NULL, raw BLOB NOT NULL, commit_seq BIGINT NOT NULL, recorded_at TIMESTAMP NOT NULL)`,
@@ -115,6 +116,7 @@ export const COMPUTED: ReadonlySet<string> = new Set([
   'watermarks',
   'correlated',
   ...KEPT_BY_CORRELATE,
+  ...TRAIL_COMPUTED,
 ]);
 
 /** What every evidence relation shows first. The id is the hash's first 128 bits: stored once, shown twice. */
@@ -211,6 +213,15 @@ const RELATIONS: readonly string[] = [
 export const MIGRATIONS: readonly Migration[] = [
   {
     version: 1,
-    statements: [...TABLES, ...POSITION_TABLES, ...COVERAGE_TABLES, ...RELATIONS, ...POSITION_VIEWS, ...COVERAGE_VIEWS],
+    statements: [
+      ...TABLES,
+      ...POSITION_TABLES,
+      ...COVERAGE_TABLES,
+      ...TRAIL_TABLES,
+      ...RELATIONS,
+      ...POSITION_VIEWS,
+      ...TRAIL_VIEWS,
+      ...COVERAGE_VIEWS,
+    ],
   },
 ];

@@ -20,6 +20,7 @@ import { ledgerPath } from './ledger.js';
 import { type Line, Lines, withLines } from './lines.js';
 import { close, type Opened, openForWriting } from './open.js';
 import { type Consumed, recordConsumed } from './positions.js';
+import { freshTrail, recordTrail, type TrailFile } from './trail.js';
 
 /** Which decoded rows go to the store together; each knows the input it came from. */
 export interface Batch {
@@ -32,6 +33,8 @@ export interface Batch {
   readonly inputs: InputRecord[];
   /** Offsets that this batch accounts for, of each partition in their order. */
   readonly consumed: Consumed[];
+  /** CloudTrail's own files that end in this batch. */
+  readonly trail: TrailFile[];
   readonly lines: Lines;
 }
 
@@ -67,6 +70,8 @@ export interface InputRecord {
   readonly quarantined: number;
   readonly skipped: Readonly<Record<string, number>>;
   readonly notes: string | null;
+  /** Tells what was there at another time apart (the ETag of an object). */
+  readonly version?: string;
 }
 
 /** What a commit did. `commitSeq` is undefined when everything in the batch was known already and nothing was written. */
@@ -104,6 +109,7 @@ export const emptyBatch = (lines = new Lines()): Batch => ({
   missedScrapes: [],
   inputs: [],
   consumed: [],
+  trail: [],
   lines,
 });
 
@@ -207,8 +213,9 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
     const faults = await freshFaults(connection, batch.faults);
     const missed = await freshMissed(connection, batch.missedScrapes);
     const inputs = await freshInputs(connection, batch.inputs);
-    const rows =
-      cloudtrail.rows.length + spans.rows.length + metrics.rows.length + faults.length + missed.length + inputs.length;
+    const trail = await freshTrail(connection, batch.trail);
+    const evidence = cloudtrail.rows.length + spans.rows.length + metrics.rows.length;
+    const rows = evidence + faults.length + missed.length + inputs.length + trail.length;
     if (rows + batch.consumed.length === 0) {
       await connection.run('COMMIT');
       return {
@@ -246,8 +253,10 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
         BigInt(i.quarantined),
         JSON.stringify(i.skipped),
         i.notes,
+        i.version ?? null,
       ]),
     );
+    await recordTrail(connection, trail, seq);
     await recordConsumed(connection, batch.consumed, seq);
     await connection.run('COMMIT');
     return {
@@ -406,8 +415,14 @@ async function freshMissed(
 
 async function freshInputs(connection: DuckDBConnection, inputs: readonly InputRecord[]): Promise<InputRecord[]> {
   if (inputs.length === 0) return [];
-  const known = await existing(connection, `SELECT source || '\n' || source_id FROM _store.inputs`);
-  return inputs.filter((input) => !known.has(`${input.source}\n${input.sourceId}`));
+  const names = inputs.map(({ source, sourceId, version }) =>
+    [source, sourceId, ...(version ? [version] : [])].join('\n'),
+  );
+  const name = `concat_ws('\n', source, source_id, version)`;
+  const known = await existing(connection, `SELECT ${name} FROM _store.inputs WHERE ${oneOf(name)}`, [
+    JSON.stringify(names),
+  ]);
+  return inputs.filter((_, index) => !known.has(names[index]!));
 }
 
 async function existing(
