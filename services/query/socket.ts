@@ -33,8 +33,8 @@ const MOST_CHARACTERS = 256 * 1024;
 /** An answer takes so long at most, sending included. */
 const TIME_LIMIT_MS = 30_000;
 
-/** Questions that are answered side by side; further ones wait. */
-const AT_ONCE = 4;
+/** Questions that are answered side by side; further ones wait. Each keeps one of the four threads that Node has for such work: a commit and a correlation need the others. */
+const AT_ONCE = 2;
 
 /** Answers while the writer runs. */
 export class AnswerServer {
