@@ -1,6 +1,9 @@
 import { CloudTrailClient } from '@aws-sdk/client-cloudtrail';
 import { S3Client } from '@aws-sdk/client-s3';
 
+/** The SDK is pinned to a version that supports Node 20; that later ones do not is no news for who runs a command. */
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
+
 /** Tries of one request; the SDK waits between them, longer each time, and less often the more of them fail. */
 const ATTEMPTS = 6;
 

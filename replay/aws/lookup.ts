@@ -67,13 +67,13 @@ function pageFile(id: string, events: readonly Event[]): InputFile {
   return { source: 'cloudtrail', id, open: () => Readable.from([Buffer.from(text)], { objectMode: false }) };
 }
 
-/** One request at a time, at the pace that the quota allows; throttled ones wait longer. */
+/** One request at a time; the pace counts from the answer, since a first request takes its time to go out. Throttled ones wait longer. */
 function paced(client: CloudTrailClient): Ask {
   let next = 0;
   return async (StartTime, EndTime, token) => {
     for (let tries = 1; ; tries++) {
       await sleep(Math.max(0, next - performance.now()));
-      next = performance.now() + PACE_MS;
+      let pause = PACE_MS;
       try {
         const command = new LookupEventsCommand({
           StartTime,
@@ -84,7 +84,9 @@ function paced(client: CloudTrailClient): Ask {
         return await client.send(command);
       } catch (cause) {
         if (tries >= TRIES || !mayPass(cause)) throw failed(cause);
-        next = performance.now() + Math.min(LONGEST_WAIT_MS, PACE_MS * 2 ** tries);
+        pause = Math.min(LONGEST_WAIT_MS, PACE_MS * 2 ** tries);
+      } finally {
+        next = performance.now() + pause;
       }
     }
   };

@@ -44,7 +44,10 @@ export async function readS3(
     await readKeys(store, asked, leave);
     const due = Number(nowUnixNano / 1000n) - 2 * HOUR_MICROS;
     await recordLook(store.connection, {
-      ...{ archive: S3_ARCHIVE, bucket, prefix, fromMicros },
+      archive: S3_ARCHIVE,
+      bucket,
+      prefix,
+      fromMicros,
       untilMicros: toMicros === null ? null : toMicros + HOUR_MICROS,
       dueMicros: toMicros === null ? null : Math.min(toMicros, due),
     });
