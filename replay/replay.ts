@@ -4,6 +4,7 @@ import { type Correlated, correlate } from '../services/correlate/index.js';
 import { verifyTrails } from '../services/verify/index.js';
 import { openStore, type Store } from '../shared/store/store.js';
 import { recordLook, type TrailLook } from '../shared/store/trail.js';
+import type { Asked } from './aws/read.js';
 import { type Case, openCase } from './case.js';
 import type { TimeRange } from './kafka/read.js';
 
@@ -57,6 +58,15 @@ export async function replayKafka(
   const collect = (store: Store) =>
     readRange(store, readings, range, (messages) => onProgress?.('collect', messages, messages));
   return { case: 'kafka:', title: undefined, db, ...(await replayed(db, collect, onProgress)) };
+}
+
+/** Replays the CloudTrail objects of a bucket, or event history: `s3://bucket/prefix` or `cloudtrail:lookup`. */
+export async function replayAws(from: string, db: string, asked: Asked, onProgress?: Progress): Promise<Replayed> {
+  const { readLookup, readS3 } = await import('./aws/read.js'); // the SDK is for who needs it
+  const progress = (done: number) => onProgress?.('collect', done, done);
+  const collect = (store: Store) =>
+    from === 'cloudtrail:lookup' ? readLookup(store, asked, progress) : readS3(store, from, asked, progress);
+  return { case: from, title: undefined, db, ...(await replayed(db, collect, onProgress)) };
 }
 
 type Collect = (store: Store) => Promise<Pick<Replayed, 'collected' | 'ignored'>>;

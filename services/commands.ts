@@ -1,5 +1,5 @@
 import { relative } from 'node:path';
-import { type Replayed, replayCase, replayKafka } from '../replay/replay.js';
+import { type Replayed, replayAws, replayCase, replayKafka } from '../replay/replay.js';
 import { printedConfig } from '../shared/config/print.js';
 import { settingsOf, unknownVariables } from '../shared/config/settings.js';
 import { loadConfig, readConfig } from '../shared/config.js';
@@ -28,6 +28,7 @@ export interface ReplayFlags {
   readonly config?: string;
   readonly from?: string;
   readonly to?: string;
+  readonly endpoint?: string;
   readonly toKafka?: boolean;
   readonly speed: string;
   readonly json?: boolean;
@@ -35,16 +36,34 @@ export interface ReplayFlags {
 
 export async function replayCommand(from: string, flags: ReplayFlags): Promise<void> {
   if (flags.toKafka) return sendCommand(from, flags);
-  const replayed = from === 'kafka:' ? await replayTopics(flags) : await replayFolder(from, flags);
+  const replayed = await replayFrom(from, flags);
   notify(replayed.notices);
   const standing = await whatStands(flags.db);
   if (flags.json) print(JSON.stringify(replayDocument(replayed, standing), null, 2));
   else print(replayText(replayed, standing));
+  if (replayed.collected.failed.length > 0) process.exitCode = 2;
+}
+
+function replayFrom(from: string, flags: ReplayFlags): Promise<Replayed> {
+  if (from === 'kafka:') return replayTopics(flags);
+  if (from.startsWith('s3://') || from === 'cloudtrail:lookup') return replayOfAws(from, flags);
+  return replayFolder(from, flags);
+}
+
+async function replayOfAws(source: string, { db, from, to, endpoint }: ReplayFlags): Promise<Replayed> {
+  const fromMicros = from ? Number(parseMicros(from, 'from')) : null;
+  const toMicros = to ? Number(parseMicros(to, 'to')) : null;
+  const nowUnixNano = BigInt(Date.now()) * 1_000_000n;
+  return replayAws(source, db, { fromMicros, toMicros, endpoint, nowUnixNano }, progress());
 }
 
 async function replayFolder(folder: string, { db, from, to }: ReplayFlags): Promise<Replayed> {
   if (from ?? to)
-    throw new CauselineError('bad_usage', 'replay', 'A case folder is replayed whole: --from and --to are for kafka:.');
+    throw new CauselineError(
+      'bad_usage',
+      'replay',
+      'A case folder is replayed whole: --from and --to are for kafka:, s3:// and cloudtrail:lookup.',
+    );
   return replayCase(folder, db, { nowUnixNano: BigInt(Date.now()) * 1_000_000n, onProgress: progress() });
 }
 
@@ -167,6 +186,8 @@ function warnings({ collected, ignored }: Replayed): string[] {
     ...(collected.digests > 0
       ? [`${collected.digests} digests of CloudTrail log files: 'npx causeline verify' says what they vouch for.`]
       : []),
+    ...collected.failed.map(({ reason }) => `Not read: ${reason}`),
+    ...(collected.failed.length > 0 ? ['Run it again: what was read is not read again.'] : []),
     ...(collected.missedScrapes > 0 ? [`${collected.missedScrapes} scrapes were not answered.`] : []),
     ...Object.entries(collected.skipped).map(([reason, count]) => `${count} skipped: ${reason}.`),
     ...[...ignored].map(([reason, count]) => `${count} ${count === 1 ? 'file' : 'files'} left unread: ${reason}.`),

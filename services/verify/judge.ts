@@ -378,16 +378,18 @@ class Archive {
     const { stored, key } = alike[0]!.log;
     const times = alike.map(({ log }) => log.key.atMicros).sort((a, b) => a - b);
     this.#intervals.push({
-      ...{ archive: stored.archive, account: key.account, region: key.region, trail: null, chain: null },
-      ...{
-        fromMicros: times[0]!,
-        toMicros: times.at(-1)!,
-        state,
-        reason,
-        digest: null,
-        files: alike.length,
-        verified: 0,
-      },
+      archive: stored.archive,
+      account: key.account,
+      region: key.region,
+      trail: null,
+      chain: null,
+      fromMicros: times[0]!,
+      toMicros: times.at(-1)!,
+      state,
+      reason,
+      digest: null,
+      files: alike.length,
+      verified: 0,
     });
   }
 

@@ -112,9 +112,21 @@ export function recordTrail(
   commit: { readonly number: bigint; readonly at: DuckDBTimestampValue },
 ): Promise<void> {
   const rows = files.map((file): DuckDBValue[] => [
-    ...[hashOf(file), file.archive, file.bucket, file.path, file.kind, file.sha256, file.members, file.fault],
+    hashOf(file),
+    file.archive,
+    file.bucket,
+    file.path,
+    file.kind,
+    file.sha256,
+    file.members,
+    file.fault,
     file.body && blobValue(file.body),
-    ...[file.signature, file.signatureAlgorithm, file.backfilledAt, file.sourceId, commit.number, commit.at],
+    file.signature,
+    file.signatureAlgorithm,
+    file.backfilledAt,
+    file.sourceId,
+    commit.number,
+    commit.at,
   ]);
   return appendRows(connection, 'trail_files', rows);
 }

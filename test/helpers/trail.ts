@@ -98,14 +98,12 @@ export function makeTrail({
       previousDigestHashAlgorithm: before ? 'SHA-256' : null,
       previousDigestSignature: before?.signature ?? null,
       logFiles: files.map(({ key: s3Object, hash: hashValue }) => ({
-        ...{
-          s3Bucket: BUCKET,
-          s3Object,
-          hashValue,
-          hashAlgorithm: 'SHA-256',
-          newestEventTime: iso(end),
-          oldestEventTime: iso(from),
-        },
+        s3Bucket: BUCKET,
+        s3Object,
+        hashValue,
+        hashAlgorithm: 'SHA-256',
+        newestEventTime: iso(end),
+        oldestEventTime: iso(from),
       })),
       ...says,
     };
