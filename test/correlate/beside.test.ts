@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { Row, Source } from '../../services/collect/source.js';
 import { sources } from '../../services/collect/sources/index.js';
 import { correlate } from '../../services/correlate/index.js';
+import { connectTo } from '../../shared/store/open.js';
 import { emptyBatch, openStore, type Store } from '../../shared/store/store.js';
 import { incident } from '../helpers/incident.js';
 import { knownOf, type Message, messagesOf } from '../helpers/produced.js';
@@ -42,8 +43,7 @@ async function commit(store: Store, messages: readonly Message[]): Promise<void>
 
 /** A correlation on a connection of its own, held up before its first statements so that a commit comes between each two of them. */
 async function correlateWhile(store: Store, meanwhile: () => Promise<void>): Promise<void> {
-  const connection = await store.instance.connect();
-  await connection.run(`SET TimeZone = 'UTC'`);
+  const connection = await connectTo(store);
   let left = 4;
   for (const name of ['run', 'runAndReadAll'] as const) {
     const own = connection[name].bind(connection) as (...args: unknown[]) => Promise<never>;
@@ -52,6 +52,6 @@ async function correlateWhile(store: Store, meanwhile: () => Promise<void>): Pro
       return own(...args);
     };
   }
-  await correlate({ connection, ledger: store.ledger }, { endOfInput: false });
+  await correlate({ ...store, connection }, { endOfInput: false });
   connection.closeSync();
 }
