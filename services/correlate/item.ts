@@ -1,3 +1,5 @@
+import type { Act, Prefixes, Uses } from './cloudtrail/act.js';
+
 /** What detectors fold over: one subject's evidence, in event time. */
 
 /** One answer of one etcd member to one scrape: everything it exported at that moment that some detector asked for. */
@@ -93,11 +95,12 @@ export interface EtcdWrite {
   readonly ok: boolean;
 }
 
-export type Item = Scrape | Requests | Attempt | GoFailure;
+export type Item = Scrape | Requests | Attempt | GoFailure | Act | Uses | Prefixes;
 
-/** What a detector reads: items of traces by name, or metrics of etcd clusters. */
+/** What a detector reads: items of traces or of CloudTrail by name, or metrics of etcd clusters. */
 export type Input =
   | { readonly of: 'requests' | 'attempts' | 'go_failures' }
+  | { readonly of: 'acts' | 'uses' | 'prefixes' }
   | { readonly of: 'series'; readonly metric: string; readonly where?: Readonly<Record<string, string>> };
 
 /** Spans as correlate reads them from the store. */

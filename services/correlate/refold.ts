@@ -18,7 +18,7 @@ export interface Folding<Part, Found> {
   readonly scopes: readonly string[];
   start(): unknown;
   enter(state: unknown, segmentMicros: number): void;
-  step(state: unknown, parts: readonly Scoped<Part>[]): Found[];
+  step(state: unknown, parts: readonly Scoped<Part>[], bucketMicros: number): Found[];
   /** What is open where the evidence ends. */
   end(state: unknown): Found[];
 }
@@ -158,7 +158,7 @@ function step<Part, Found>(fold: Running<Part, Found>, bucket: Bucket<Part>, seg
     fold.segment = segment;
     fold.folding.enter(fold.state, segment);
   }
-  fold.found.push(...fold.folding.step(fold.state, bucket.parts));
+  fold.found.push(...fold.folding.step(fold.state, bucket.parts, bucket.bucket));
 }
 
 function passBorder<Part, Found>(fold: Running<Part, Found>, segment: number, segmentMicros: number): void {

@@ -1,8 +1,12 @@
 import type { Cause } from '../cause.js';
+import { concealed } from './concealed.js';
+import { enumerationPrecedesPurge } from './enumeration-precedes-purge.js';
 import { fetchFailureStartsRetryStorm } from './fetch-failure-starts-retry-storm.js';
 import { fsyncSlowsApply } from './fsync-slows-apply.js';
 import { growthExhaustsTheQuota } from './growth-exhausts-the-quota.js';
 import { lostLeaderFailsRequests } from './lost-leader-fails-requests.js';
+import { overreachPermitsBulkDelete } from './overreach-permits-bulk-delete.js';
+import { overreachPermitsPurge } from './overreach-permits-purge.js';
 import { putsGrowTheDatabase } from './puts-grow-the-database.js';
 import { putsGrowTheWal } from './puts-grow-the-wal.js';
 import { putsRaiseGcPressure } from './puts-raise-gc-pressure.js';
@@ -10,14 +14,20 @@ import { putsSlowFsync } from './puts-slow-fsync.js';
 import { quotaRefusesRequests } from './quota-refuses-requests.js';
 import { retryStormRaisesEtcdPuts } from './retry-storm-raises-etcd-puts.js';
 import { slowApplyFailsRequests } from './slow-apply-fails-requests.js';
+import { unguardedDeleteEmptiesBucket } from './unguarded-delete-empties-bucket.js';
 import { walSlowsFsync } from './wal-slows-fsync.js';
+import { weakenedProtectionPermitsPurge } from './weakened-protection-permits-purge.js';
 
 /** Every causal rule, one line each. Order means nothing. */
 export const causes: readonly Cause[] = [
+  ...concealed,
+  enumerationPrecedesPurge,
   fetchFailureStartsRetryStorm,
   fsyncSlowsApply,
   growthExhaustsTheQuota,
   lostLeaderFailsRequests,
+  overreachPermitsBulkDelete,
+  overreachPermitsPurge,
   putsGrowTheDatabase,
   putsGrowTheWal,
   putsRaiseGcPressure,
@@ -25,5 +35,7 @@ export const causes: readonly Cause[] = [
   quotaRefusesRequests,
   retryStormRaisesEtcdPuts,
   slowApplyFailsRequests,
+  unguardedDeleteEmptiesBucket,
   walSlowsFsync,
+  weakenedProtectionPermitsPurge,
 ];
