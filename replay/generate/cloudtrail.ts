@@ -90,7 +90,8 @@ export function cloudTrailFiles(calls: readonly Call[], chance: Random): Files {
   return new Map([...byFile].map(([path, records]) => [path, packed({ Records: shuffled(records, chance) })]));
 }
 
-function record(call: Call, chance: Random): unknown {
+/** The record that CloudTrail writes of a call. */
+export function record(call: Call, chance: Random): unknown {
   const hex = chance.hex(16);
   const data = call.data === true;
   return {

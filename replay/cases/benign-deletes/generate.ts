@@ -19,7 +19,7 @@ const cli = 'aws-cli/2.15.21 Python/3.11.6 Linux/5.10.205 exe/x86_64.amzn.2';
 export function files(): Files {
   const chance = random(0x0be9);
   const calls = [
-    ...everyday(chance, '2024-03-11T00:03:00Z', '2024-03-17T00:00:00Z', 3600, archive),
+    ...everyday(chance, '2024-03-11T00:03:00Z', '2024-03-17T00:00:00Z', 10_800, archive),
     ...lifecycle(),
     ...tenVersions(chance),
     ...failedStops(),
