@@ -70,7 +70,8 @@ export function purgeEvidence(story: PurgeStory): CloudTrailRow[] {
       const shared = { ...whole, sharedEventID: chance.hex(16) };
       return [shared, { ...shared, eventID: chance.hex(16), recipientAccountId: OWNER }];
     });
-  const again = story.conflictEvery === null ? [] : records.filter((_, index) => index % story.conflictEvery! === 0);
+  const every = story.conflictEvery ?? Number.POSITIVE_INFINITY;
+  const again = story.conflictEvery === null ? [] : records.filter((_, index) => index % every === 0);
   const text = JSON.stringify({ Records: [...records, ...again.map((one) => ({ ...one, userAgent: 'another' }))] });
   const { rows } = cloudtrail.decode(Buffer.from(text), { origin: 'story', gunzip: (bytes) => gunzipSync(bytes) });
   return rows.toSorted((a, b) => Number(a.eventTimeMicros - b.eventTimeMicros));
