@@ -66,7 +66,15 @@ export interface TrailChange {
 /** What a bucket's settings say after a change. */
 export interface BucketChange {
   readonly of: 'bucket';
-  readonly setting: 'versioning' | 'lifecycle' | 'object lock' | 'policy' | 'replication' | 'logging' | 'acl';
+  readonly setting:
+    | 'versioning'
+    | 'lifecycle'
+    | 'object lock'
+    | 'policy'
+    | 'replication'
+    | 'logging'
+    | 'public access'
+    | 'acl';
   /** What it takes from the bucket's protection, in words; null for a change that takes nothing. */
   readonly weakens: string | null;
   /** Of a bucket policy: it has statements that deny. */

@@ -49,6 +49,11 @@ const SETTINGS: Readonly<Record<string, (request: Json) => BucketChange>> = {
   PutBucketReplication: replication,
   DeleteBucketReplication: () => ({ of: 'bucket', setting: 'replication', weakens: 'replication was removed' }),
   PutBucketLogging: logging,
+  DeleteBucketPublicAccessBlock: () => ({
+    of: 'bucket',
+    setting: 'public access',
+    weakens: 'the public access block was deleted',
+  }),
   PutBucketAcl: acl,
   PutObjectAcl: acl,
 };
@@ -264,8 +269,8 @@ function lifecycle(request: Json): BucketChange {
 }
 
 function objectLock(request: Json): BucketChange {
-  const { Rule } = objectOf(request['ObjectLockConfiguration']);
-  return Rule === undefined
+  const configuration = request['ObjectLockConfiguration'];
+  return isObject(configuration) && configuration['Rule'] === undefined
     ? weaker('object lock', 'the default retention of Object Lock was removed')
     : none('object lock');
 }
@@ -293,8 +298,8 @@ function replication(request: Json): BucketChange {
 }
 
 function logging(request: Json): BucketChange {
-  const status = objectOf(request['BucketLoggingStatus']);
-  return status['LoggingEnabled'] === undefined
+  const status = request['BucketLoggingStatus'];
+  return isObject(status) && status['LoggingEnabled'] === undefined
     ? weaker('logging', 'server access logging was switched off')
     : none('logging');
 }
