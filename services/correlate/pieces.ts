@@ -11,9 +11,9 @@ const HOUR_MICROS = 3_600_000_000;
 /** A piece of more spans than this is read in its first so many: a runaway trace must not stop the rest. */
 const SPANS_READ_A_PIECE = 200_000;
 
-/** A span with the commit that brought it. */
+/** A span, and whether a commit after the last correlated one brought it. */
 export interface StoredSpan extends Span {
-  readonly commitSeq: bigint;
+  readonly isNew: boolean;
 }
 
 /**
@@ -22,20 +22,26 @@ export interface StoredSpan extends Span {
  */
 export type Wanted = 'all' | ((span: StoredSpan) => boolean);
 
+/** Where pieces are read, and after which commit a span is new. */
+export interface Spans {
+  readonly connection: DuckDBConnection;
+  readonly cursor: bigint;
+}
+
 /**
  * The wanted pieces of traces, each whole, once, and in the order of start time. They are looked for in literal windows of time; a piece that may go
  * on beyond its window is read again in a wider one.
  */
-export async function* tracePieces(connection: DuckDBConnection, wanted: Wanted): AsyncGenerator<StoredSpan[]> {
+export async function* tracePieces(spans: Spans, wanted: Wanted): AsyncGenerator<StoredSpan[]> {
   const cut: Cut[] = [];
-  if (wanted === 'all') yield* slicedPieces(connection, cut);
-  else yield* touchedPieces(connection, (piece) => piece.some(wanted), cut);
+  if (wanted === 'all') yield* slicedPieces(spans, cut);
+  else yield* touchedPieces(spans, (piece) => piece.some(wanted), cut);
   while (cut.length > 0) {
     const again = groupBy(cut.splice(0), ({ traceId }) => traceId);
-    await touchAgain(connection, [...again.values()].flat());
+    await touchAgain(spans.connection, [...again.values()].flat());
     const isAgain = (piece: StoredSpan[]) =>
       again.get(piece[0]!.traceId)!.some(({ lo }) => piece[0]!.startMicros <= lo && lo <= piece.at(-1)!.startMicros);
-    yield* touchedPieces(connection, isAgain, cut);
+    yield* touchedPieces(spans, isAgain, cut);
   }
 }
 
@@ -50,11 +56,12 @@ interface Cut {
 const SPANS_A_SLICE = 100_000;
 
 /** All pieces, hours after hours: by the slice in which they begin. Neither memory nor what is sorted at once grows with the store. */
-async function* slicedPieces(connection: DuckDBConnection, cut: Cut[]): AsyncGenerator<StoredSpan[]> {
-  for (const [lo, hi] of await slices(connection)) {
-    const within = `start_time BETWEEN make_timestamp(${lo}) AND make_timestamp(${hi})`;
+async function* slicedPieces(spans: Spans, cut: Cut[]): AsyncGenerator<StoredSpan[]> {
+  const all = await slices(spans.connection);
+  for (const [lo, hi] of all) {
+    const within = `SELECT trace_id FROM _store.spans WHERE start_time BETWEEN make_timestamp(${lo}) AND make_timestamp(${hi})`;
     const begins = ([first]: StoredSpan[]) => first!.startMicros >= lo && first!.startMicros <= hi;
-    yield* piecesAround(connection, [lo, hi], `SELECT trace_id FROM _store.spans WHERE ${within}`, begins, cut);
+    yield* piecesAround(spans, [lo, hi], all.length === 1 ? null : within, begins, cut);
   }
 }
 
@@ -76,13 +83,13 @@ async function slices(connection: DuckDBConnection): Promise<[lo: number, hi: nu
 }
 
 async function* touchedPieces(
-  connection: DuckDBConnection,
+  spans: Spans,
   isWanted: (piece: StoredSpan[]) => boolean,
   cut: Cut[],
 ): AsyncGenerator<StoredSpan[]> {
-  for (const [lo, hi] of await windows(connection)) {
+  for (const [lo, hi] of await windows(spans.connection)) {
     const traces = `SELECT trace_id FROM touched WHERE lo BETWEEN ${lo} AND ${hi}`;
-    yield* piecesAround(connection, [lo, hi], traces, isWanted, cut);
+    yield* piecesAround(spans, [lo, hi], traces, isWanted, cut);
   }
 }
 
@@ -92,17 +99,17 @@ async function touchAgain(connection: DuckDBConnection, cut: readonly Cut[]): Pr
     await connection.run('INSERT INTO touched VALUES (?, ?, ?)', [traceId, BigInt(lo), BigInt(hi)]);
 }
 
-/** The wanted pieces of these traces that have a span between two moments, or near; `cut` gets those that may go on. */
+/** The wanted pieces of these traces, or of all, that have a span between two moments, or near; `cut` gets those that may go on. */
 async function* piecesAround(
-  connection: DuckDBConnection,
+  spans: Spans,
   [lo, hi]: readonly [lo: number, hi: number],
-  traces: string,
+  traces: string | null,
   isWanted: (piece: StoredSpan[]) => boolean,
   cut: Cut[],
 ): AsyncGenerator<StoredSpan[]> {
   const [from, to] = [lo - QUIET_MICROS, hi + QUIET_MICROS];
-  const where = `WHERE start_time BETWEEN make_timestamp(${from}) AND make_timestamp(${to}) AND trace_id IN (${traces})`;
-  for await (const piece of pieces(connection, where)) {
+  const near = `start_time BETWEEN make_timestamp(${from}) AND make_timestamp(${to})`;
+  for await (const piece of pieces(spans, traces === null ? near : `${near} AND trace_id IN (${traces})`)) {
     if (!isWanted(piece)) continue;
     const [first, last] = [piece[0]!.startMicros, piece.at(-1)!.startMicros];
     if (first - QUIET_MICROS < from || last + QUIET_MICROS > to)
@@ -122,14 +129,15 @@ async function windows(connection: DuckDBConnection): Promise<[lo: number, hi: n
   return rows.getRows() as [number, number][];
 }
 
-const COLUMNS = `left(body_hash, 32), trace_id, span_id, parent_span_id, service, scope, kind, (start_unix_nano // 1000)::DOUBLE, (end_unix_nano // 1000)::DOUBLE,
-  status = 'error', operation, target, target_key, rpc_status, http_status, resend_count, coalesce(exception_message, status_message), adjusted_count,
-  nullif(links, '[]'), commit_seq`;
+/** The ids, which hold no space, come as one text: reading a text from DuckDB costs more than cutting it. */
+const COLUMNS = `concat_ws(' ', left(body_hash, 32), trace_id, span_id, parent_span_id), service, scope, kind, (start_unix_nano // 1000)::DOUBLE,
+  (end_unix_nano // 1000)::DOUBLE, status = 'error', operation, target, target_key, rpc_status, http_status, resend_count,
+  coalesce(exception_message, status_message), adjusted_count, nullif(links, '[]')`;
 
 /** Traces in pieces, each in the order of start time: of two spans with one id the first is read. */
-async function* pieces(connection: DuckDBConnection, where: string): AsyncGenerator<StoredSpan[]> {
+async function* pieces({ connection, cursor }: Spans, where: string): AsyncGenerator<StoredSpan[]> {
   const result = await connection.stream(
-    `SELECT ${COLUMNS} FROM _store.spans ${where} ORDER BY trace_id, start_unix_nano, span_id, body_hash`,
+    `SELECT ${COLUMNS}, commit_seq > ${cursor} FROM _store.spans WHERE ${where} ORDER BY trace_id, start_unix_nano, span_id, body_hash`,
   );
   const serviceKeys = new Map<string, string>();
   let piece: StoredSpan[] = [];
@@ -138,32 +146,38 @@ async function* pieces(connection: DuckDBConnection, where: string): AsyncGenera
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const at = (column: number) => c[column]![row]!;
-      const name = `${(at(4) as string | null) ?? ''}\n${(at(5) as string | null) ?? ''}`;
+      const [evidenceId, traceId, spanId, parentSpanId] = (at(0) as string).split(' ') as [
+        string,
+        string,
+        string,
+        string?,
+      ];
+      const name = `${(at(1) as string | null) ?? ''}\n${(at(2) as string | null) ?? ''}`;
       let service = serviceKeys.get(name);
       if (service === undefined) {
-        service = serviceKey(at(4) as string | null, at(5) as string | null);
+        service = serviceKey(at(1) as string | null, at(2) as string | null);
         serviceKeys.set(name, service);
       }
       const span: StoredSpan = {
-        evidenceId: at(0) as string,
-        traceId: at(1) as string,
-        spanId: at(2) as string,
-        parentSpanId: at(3) as string | null,
+        evidenceId,
+        traceId,
+        spanId,
+        parentSpanId: parentSpanId ?? null,
         service,
-        kind: at(6) as string,
-        startMicros: at(7) as number,
-        endMicros: at(8) as number,
-        error: at(9) as boolean,
-        operation: at(10) as string,
-        target: at(11) as string | null,
-        targetKey: at(12) as string | null,
-        rpcStatus: at(13) as string | null,
-        httpStatus: at(14) as number | null,
-        resendCount: at(15) as number | null,
-        text: at(16) as string | null,
-        scale: at(17) as number | null,
-        links: linksOf(at(18) as string | null),
-        commitSeq: at(19) as bigint,
+        kind: at(3) as string,
+        startMicros: at(4) as number,
+        endMicros: at(5) as number,
+        error: at(6) as boolean,
+        operation: at(7) as string,
+        target: at(8) as string | null,
+        targetKey: at(9) as string | null,
+        rpcStatus: at(10) as string | null,
+        httpStatus: at(11) as number | null,
+        resendCount: at(12) as number | null,
+        text: at(13) as string | null,
+        scale: at(14) as number | null,
+        links: linksOf(at(15) as string | null),
+        isNew: at(16) as boolean,
       };
       if (piece[0] && (piece[0].traceId !== span.traceId || span.startMicros - latest > QUIET_MICROS)) {
         yield piece;

@@ -196,9 +196,9 @@ async function refreshTraces(
   orphans: Parentless,
 ): Promise<Map<string, Place>> {
   const stale = new Map<string, Place>();
-  const isNew = (span: StoredSpan) => span.commitSeq > cursor;
+  const isNew = (span: StoredSpan) => span.isNew;
   await touch(connection, cursor === 0n ? 'false' : `commit_seq > ${cursor}`);
-  for await (const piece of tracePieces(connection, cursor === 0n ? 'all' : isNew)) {
+  for await (const piece of tracePieces({ connection, cursor }, cursor === 0n ? 'all' : isNew)) {
     const before = piece.filter((span) => !isNew(span));
     const said = new Map<string, number>();
     const places = new Map<string, Place>();
@@ -318,7 +318,7 @@ async function rebuild(connection: DuckDBConnection, places: readonly Place[]): 
   const isTouched = ({ startMicros, endMicros }: StoredSpan) => inside(startMicros) || inside(endMicros);
   const parts = new Parts();
   for (const { scope, bucket } of places) parts.at(scope, bucket); // one that says nothing any more is empty
-  for await (const piece of tracePieces(connection, isTouched)) {
+  for await (const piece of tracePieces({ connection, cursor: 0n }, isTouched)) {
     for (const entry of entriesOf(readTrace(piece)))
       if (stale.has(placeOf(entry.scope, entry.bucket))) entry.add(parts.at(entry.scope, entry.bucket));
     for (const span of piece) {
