@@ -196,7 +196,9 @@ function leave<Part, Found>(
   if (old) fold.before.push(...parsed<Found>(old.found));
   fold.after.push(...fold.found);
   fold.found = [];
-  if (old?.found !== found || old.stateHash !== hash) fold.rows.push([folding.name, BigInt(segment), hash, found]);
+  const nothing = !old && hash === null && found === '[]';
+  if (!nothing && (old?.found !== found || old.stateHash !== hash))
+    fold.rows.push([folding.name, BigInt(segment), hash, found]);
   if (state && old?.stateHash !== hash) {
     fold.states.push([folding.name, BigInt(segment), hash, blobValue(state)]);
     hold(hash!, state);
@@ -245,7 +247,11 @@ async function foldPage<Part, Found>(
 function readersOf<Part, Found>(going: readonly Running<Part, Found>[]): Map<string, Running<Part, Found>[]> {
   const readers = new Map<string, Running<Part, Found>[]>();
   for (const fold of going)
-    for (const scope of fold.folding.scopes) readers.set(scope, [...(readers.get(scope) ?? []), fold]);
+    for (const scope of fold.folding.scopes) {
+      const known = readers.get(scope);
+      if (known) known.push(fold);
+      else readers.set(scope, [fold]);
+    }
   return readers;
 }
 

@@ -1,5 +1,5 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
-import type { Outcome } from './cloudtrail/act.js';
+import type { Outcome, Who } from './cloudtrail/act.js';
 import { type CloudPart, extremes } from './cloudtrail/part.js';
 import { type ActRow, DELETIONS, DESTRUCTIVE, READ_WHOLE, readAct } from './cloudtrail/read-act.js';
 import { cloudScopes } from './cloudtrail/scopes.js';
@@ -31,6 +31,26 @@ export async function refreshCloudTrail(connection: DuckDBConnection, cursor: bi
   await readPrefixes(connection, isNew, parts, cloudAt);
 }
 
+/** Of one caller the same object: in a part it is written once, however many acts are theirs. */
+function whoIs(known: Map<string, Who>, texts: readonly (string | null)[]): Who {
+  const name = texts.join('\n');
+  const before = known.get(name);
+  if (before) return before;
+  const [principal, caller, source, userAgent, account] = texts;
+  const who = {
+    principal: principal ?? 'unknown',
+    caller: caller ?? 'unknown',
+    source: source ?? null,
+    userAgent: userAgent ?? null,
+    account: account ?? null,
+  };
+  if (known.size >= CALLERS_HELD) known.clear();
+  known.set(name, who);
+  return who;
+}
+
+const CALLERS_HELD = 10_000;
+
 type At = (scope: string, bucket: number) => CloudPart;
 
 const WHOLE = READ_WHOLE.map(
@@ -43,6 +63,7 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
        user_agent, error_code, bucket, object_key, CASE WHEN ${WHOLE} THEN raw END, left(body_hash, 32)
      FROM _store.cloudtrail_events WHERE ${isNew} AND (${WHOLE} OR (event_source = 's3.amazonaws.com' AND event_name IN (${quoted(DELETIONS)})))`,
   );
+  const callers = new Map<string, Who>();
   for await (const chunk of result) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
@@ -55,10 +76,7 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
         region: text(4),
         eventName: text(5)!,
         action: text(6)!,
-        principal: text(7) ?? 'unknown',
-        caller: text(8) ?? 'unknown',
-        source: text(9),
-        userAgent: text(10),
+        who: whoIs(callers, [text(7), text(8), text(9), text(10), text(3)]),
         error: text(11),
         bucket: text(12),
         key: text(13),

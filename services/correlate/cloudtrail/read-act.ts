@@ -1,4 +1,4 @@
-import type { Act, BucketChange, Detail, PolicyChange, PolicyText, TrailChange } from './act.js';
+import type { Act, BucketChange, Detail, PolicyChange, PolicyText, TrailChange, Who } from './act.js';
 import { bearingOn, readPolicy, type Statement } from './iam-policy.js';
 import { cloudScopes } from './scopes.js';
 import { readSelectors } from './selectors.js';
@@ -12,10 +12,7 @@ export interface ActRow {
   readonly region: string | null;
   readonly eventName: string;
   readonly action: string;
-  readonly principal: string;
-  readonly caller: string;
-  readonly source: string | null;
-  readonly userAgent: string | null;
+  readonly who: Who;
   readonly error: string | null;
   readonly bucket: string | null;
   readonly key: string | null;
@@ -122,13 +119,7 @@ export function readAct(row: ActRow): ScopedAct | undefined {
       action: row.action,
       eventName: row.eventName,
       error: row.error,
-      who: {
-        principal: row.principal,
-        caller: row.caller,
-        source: row.source,
-        userAgent: row.userAgent,
-        account: row.account,
-      },
+      who: row.who,
       bucket: row.bucket,
       key: row.key,
       detail,
