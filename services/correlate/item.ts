@@ -79,9 +79,11 @@ export interface GoFailure {
   readonly type: 'go_failure';
   readonly atMicros: number;
   readonly endMicros: number;
-  readonly failure: 'fetch' | 'checksum';
+  readonly failure: 'fetch' | 'checksum' | 'vendor';
   readonly module: string | null;
   readonly says: string;
+  /** Where it ran, and what it asked AWS for: entity keys. */
+  readonly joins: readonly string[];
   readonly traceId: string;
   readonly evidenceId: string;
 }
@@ -123,4 +125,6 @@ export interface Span {
   readonly text: string | null;
   readonly scale: number | null;
   readonly links: readonly { readonly traceId: string; readonly spanId: string }[];
+  /** Of a span with an error text: addresses of its host and ids of AWS requests, as entity keys. */
+  readonly joins?: readonly string[];
 }

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { type Correlated, correlate } from '../../services/correlate/index.js';
-import type { CloudTrailRow } from '../../shared/evidence.js';
+import type { CloudTrailRow, SpanRow } from '../../shared/evidence.js';
 import { emptyBatch, openStore } from '../../shared/store/store.js';
 import { purgeEvidence, purgeStories } from '../helpers/purge-story.js';
 import { type Standing, standing } from '../helpers/standing.js';
-import { temporaryFolder } from '../helpers/store.js';
+import { span, temporaryFolder } from '../helpers/store.js';
 import { shuffled } from '../helpers/story.js';
 
 /** What a store says that was given these batches, one commit each, and asked after every one or only in the end. */
@@ -15,6 +15,7 @@ async function told(
   t: ExecutionContext,
   batches: readonly (readonly CloudTrailRow[])[],
   askAfterEach: boolean,
+  spans: readonly SpanRow[] = [],
 ): Promise<{ standing: Standing; correlated: Correlated }> {
   const store = await openStore(join(temporaryFolder(t), 'days.duckdb'));
   try {
@@ -22,6 +23,7 @@ async function told(
     for (const [index, rows] of batches.entries()) {
       const batch = emptyBatch();
       for (const row of rows) batch.cloudtrail.push({ sourceId: 'records', row });
+      if (index === 0) for (const row of spans) batch.traces.push({ sourceId: 'spans', row });
       await store.commit(batch);
       const last = index === batches.length - 1;
       if (last || askAfterEach) correlated = await correlate(store, { endOfInput: last });
@@ -98,3 +100,44 @@ test('what hid a purge stands in its chains, beside what brought it about', asyn
   t.true(chain!.members.includes(hidden.id));
   t.true(chain!.startedMicros > hidden.startedMicros, 'its time is not the chain’s');
 });
+
+const FAILURES = {
+  'go.checksum_mismatch': 'verifying example.com/plugins/geo@v1.4.2: checksum mismatch',
+  'vendor.tampered':
+    'go: inconsistent vendoring: example.com/plugins/geo@v1.4.2: is marked as explicit in vendor/modules.txt, but not explicitly required in go.mod',
+};
+
+for (const [kind, text] of Object.entries(FAILURES))
+  test(`${kind} in a build leads to the scan from its address, and on to the purge`, async (t) => {
+    const [story] = fc.sample(
+      purgeStories({
+        versions: 40,
+        trail: 'watching',
+        grantedDaysBefore: null,
+        scans: true,
+        mfaOff: false,
+        empties: false,
+      }),
+      { numRuns: 1, seed: 5 },
+    );
+    const rows = purgeEvidence(story!);
+    const build = (hostIp: string): SpanRow => {
+      const startUnixNano = BigInt(Date.parse('2024-03-17T02:40:00Z')) * 1_000_000n;
+      const times = { startUnixNano, endUnixNano: startUnixNano + 1_000_000_000n };
+      const failed = { kind: 'internal' as const, httpStatus: null, status: 'error' as const, exceptionMessage: text };
+      return span(1, 0, {
+        ...times,
+        ...failed,
+        service: 'ci',
+        name: 'go build',
+        operation: 'go build',
+        resource: hostIp,
+      });
+    };
+    const rootOf = async (resource: string) => {
+      const { correlated } = await told(t, [rows], false, [build(resource)]);
+      return correlated.chains.map(({ rootKind, impactKind }) => [rootKind, impactKind]);
+    };
+    t.deepEqual(await rootOf('{"host.ip":["127.0.0.1","10.22.8.146"]}'), [[kind, 's3.version_purge']]);
+    t.deepEqual(await rootOf('{"host.ip":"10.22.9.1"}'), [['access.enumeration', 's3.version_purge']]);
+  });

@@ -1,4 +1,5 @@
 import type { Cause } from '../cause.js';
+import { checksumMismatchEnumerates } from './checksum-mismatch-enumerates.js';
 import { concealed } from './concealed.js';
 import { enumerationPrecedesPurge } from './enumeration-precedes-purge.js';
 import { fetchFailureStartsRetryStorm } from './fetch-failure-starts-retry-storm.js';
@@ -14,12 +15,14 @@ import { putsSlowFsync } from './puts-slow-fsync.js';
 import { quotaRefusesRequests } from './quota-refuses-requests.js';
 import { retryStormRaisesEtcdPuts } from './retry-storm-raises-etcd-puts.js';
 import { slowApplyFailsRequests } from './slow-apply-fails-requests.js';
+import { tamperedVendorEnumerates } from './tampered-vendor-enumerates.js';
 import { unguardedDeleteEmptiesBucket } from './unguarded-delete-empties-bucket.js';
 import { walSlowsFsync } from './wal-slows-fsync.js';
 import { weakenedProtectionPermitsPurge } from './weakened-protection-permits-purge.js';
 
 /** Every causal rule, one line each. Order means nothing. */
 export const causes: readonly Cause[] = [
+  checksumMismatchEnumerates,
   ...concealed,
   enumerationPrecedesPurge,
   fetchFailureStartsRetryStorm,
@@ -35,6 +38,7 @@ export const causes: readonly Cause[] = [
   quotaRefusesRequests,
   retryStormRaisesEtcdPuts,
   slowApplyFailsRequests,
+  tamperedVendorEnumerates,
   unguardedDeleteEmptiesBucket,
   walSlowsFsync,
   weakenedProtectionPermitsPurge,

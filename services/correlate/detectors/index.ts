@@ -21,6 +21,7 @@ import { s3AclChange } from './s3-acl-change.js';
 import { s3BulkDelete } from './s3-bulk-delete.js';
 import { s3ProtectionWeakened } from './s3-protection-weakened.js';
 import { s3VersionPurge } from './s3-version-purge.js';
+import { vendorTampered } from './vendor-tampered.js';
 
 /** Every detector, one line each. Order means nothing. */
 export const detectors: readonly Detector[] = [
@@ -46,4 +47,5 @@ export const detectors: readonly Detector[] = [
   s3BulkDelete,
   s3ProtectionWeakened,
   s3VersionPurge,
+  vendorTampered,
 ];
