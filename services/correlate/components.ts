@@ -10,9 +10,10 @@ export interface Interval {
 
 /** How long after its end a finding can still be part of a link, by the rules about its kind: as a cause, or as what a cause took away before. */
 const REACHES = new Map<Kind, number>();
-for (const { from, to, within, order } of causes)
-  for (const kind of order === 'none' ? [from, to] : [from])
-    REACHES.set(kind, Math.max(REACHES.get(kind) ?? 0, micros(within)));
+for (const { from, to, within, order } of causes) {
+  const kind = order === 'none' ? to : from;
+  REACHES.set(kind, Math.max(REACHES.get(kind) ?? 0, micros(within)));
+}
 
 /** The longest of them: so much earlier can a finding have ended that a link still joins with a later one. */
 export const LONGEST_REACH = Math.max(...REACHES.values());

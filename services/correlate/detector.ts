@@ -39,7 +39,7 @@ export interface Detector<State = unknown> {
   readonly examples: readonly DetectorExample[];
 }
 
-export type SubjectType = 'etcd' | 'instance' | 'service' | 'principal' | 'ip' | 'bucket' | 'trail';
+export type SubjectType = 'etcd' | 'instance' | 'service' | 'principal' | 'ip' | 'bucket' | 'trail' | 'account';
 
 /** Whether it folds over the items of subjects of this type. */
 export const foldsOver = ({ subject, over }: Detector, type: SubjectType): boolean =>

@@ -29,6 +29,8 @@ export async function refreshCloudTrail(connection: DuckDBConnection, cursor: bi
   await readActs(connection, isNew, parts, cloudAt);
   await readUses(connection, isNew, parts, cloudAt);
   await readPrefixes(connection, isNew, parts, cloudAt);
+  await readPromises(connection, isNew, cloudAt);
+  await readLogFiles(connection, cursor, cloudAt);
 }
 
 /** Of one caller the same object: in a part it is written once, however many acts are theirs. */
@@ -152,5 +154,54 @@ async function readPrefixes(connection: DuckDBConnection, isNew: string, parts: 
     for (let row = 0; row < chunk.rowCount; row++)
       at(cloudScopes.bucket(c[0]![row] as string), c[1]![row] as number).prefixes.push(c[2]![row] as string);
     await parts.added(chunk.rowCount);
+  }
+}
+
+/** `<account>_CloudTrail_<region>_<time>_<chance>.json.gz` (CloudTrail user guide, "CloudTrail log file name format"). */
+const LOG_FILE = /(?:^|\/)((\d{12})_CloudTrail_([a-z0-9-]+)_(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)Z_\w+\.json(?:\.gz)?)$/;
+
+interface NamedFile {
+  readonly name: string;
+  readonly account: string;
+  readonly region: string;
+  readonly atMicros: number;
+}
+
+function logFileIn(path: string): NamedFile | undefined {
+  const [, name, account, region, year, month, day, hour, minute] = LOG_FILE.exec(path) ?? [];
+  if (!name || !account || !region) return undefined;
+  const atMicros = Date.UTC(Number(year), Number(month) - 1, Number(day), Number(hour), Number(minute)) * 1000;
+  return { name, account, region, atMicros };
+}
+
+/** Log files that CloudTrail delivered, as the data events of the bucket that it writes to say. */
+async function readPromises(connection: DuckDBConnection, isNew: string, at: At): Promise<void> {
+  const rows = await connection.runAndReadAll(
+    `SELECT bucket, object_key, left(body_hash, 32) FROM _store.cloudtrail_events WHERE ${isNew} AND event_source = 's3.amazonaws.com' AND event_name = 'PutObject'
+       AND error_code IS NULL AND bucket IS NOT NULL AND source_ip = 'cloudtrail.amazonaws.com' AND object_key LIKE '%/CloudTrail/%'`,
+  );
+  for (const [bucket, key, evidenceId] of rows.getRows() as [string, string, string][]) {
+    const file = logFileIn(key);
+    if (!file) continue;
+    const { name, account, region, atMicros } = file;
+    at(cloudScopes.account(account), bucketOf(atMicros)).promised.push({
+      atMicros,
+      name,
+      region,
+      bucket,
+      key,
+      evidenceId,
+    });
+  }
+}
+
+/** Log files that were read as inputs: what was promised and is not among them may be missing. */
+async function readLogFiles(connection: DuckDBConnection, cursor: bigint, at: At): Promise<void> {
+  const rows = await connection.runAndReadAll(
+    `SELECT DISTINCT source_id FROM _store.inputs WHERE commit_seq > ${cursor} AND source = 'cloudtrail' AND source_id LIKE '%\\_CloudTrail\\_%' ESCAPE '\\'`,
+  );
+  for (const [path] of rows.getRows() as [string][]) {
+    const file = logFileIn(path);
+    if (file) at(cloudScopes.account(file.account), bucketOf(file.atMicros)).read.push(file.name);
   }
 }

@@ -29,6 +29,7 @@ const SUBJECTS = {
   principal: 'principal:arn:aws:iam::123456789012:role/ci-deployer',
   ip: 'ip:192.0.2.7',
   bucket: 'bucket:example',
+  account: 'account:123456789012',
   trail: 'trail:arn:aws:cloudtrail:eu-west-1:123456789012:trail/org',
 } as const;
 

@@ -8,6 +8,7 @@ import { growthExhaustsTheQuota } from './growth-exhausts-the-quota.js';
 import { lostLeaderFailsRequests } from './lost-leader-fails-requests.js';
 import { overreachPermitsBulkDelete } from './overreach-permits-bulk-delete.js';
 import { overreachPermitsPurge } from './overreach-permits-purge.js';
+import { purgeRemovesLogs } from './purge-removes-logs.js';
 import { putsGrowTheDatabase } from './puts-grow-the-database.js';
 import { putsGrowTheWal } from './puts-grow-the-wal.js';
 import { putsRaiseGcPressure } from './puts-raise-gc-pressure.js';
@@ -31,6 +32,7 @@ export const causes: readonly Cause[] = [
   lostLeaderFailsRequests,
   overreachPermitsBulkDelete,
   overreachPermitsPurge,
+  purgeRemovesLogs,
   putsGrowTheDatabase,
   putsGrowTheWal,
   putsRaiseGcPressure,

@@ -107,6 +107,19 @@ export interface Uses {
   readonly uses: readonly Use[];
 }
 
+/** A log file that CloudTrail says it delivered (its own PutObject is a data event of the log bucket), by the time in its name. */
+export interface LogFile {
+  readonly type: 'log_file';
+  readonly atMicros: number;
+  readonly name: string;
+  readonly region: string;
+  readonly bucket: string;
+  readonly key: string;
+  /** It was read as an input. */
+  readonly read: boolean;
+  readonly evidenceId: string;
+}
+
 /** Top prefixes of a bucket's keys that calls named in an hour. */
 export interface Prefixes {
   readonly type: 'prefixes';

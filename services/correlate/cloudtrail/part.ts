@@ -1,22 +1,26 @@
-import type { Act, Prefixes, Use, Uses } from './act.js';
+import type { Act, LogFile, Prefixes, Use, Uses } from './act.js';
 
 /** What CloudTrail's records of one bucket of time come to, for one principal, bucket, trail or address. */
 export interface CloudPart {
   readonly acts: Act[];
   readonly uses: Use[];
   readonly prefixes: string[];
+  /** Log files that were promised, and the names of those that were read. */
+  readonly promised: Omit<LogFile, 'type' | 'read'>[];
+  readonly read: string[];
 }
 
-export const cloudPart = (): CloudPart => ({ acts: [], uses: [], prefixes: [] });
+export const cloudPart = (): CloudPart => ({ acts: [], uses: [], prefixes: [], promised: [], read: [] });
 
 /** The items of one bucket of time, whatever parts they came in: copies of an event count once, uses of one kind are one. */
-export function cloudItems(bucketMicros: number, parts: readonly CloudPart[]): (Act | Uses | Prefixes)[] {
+export function cloudItems(bucketMicros: number, parts: readonly CloudPart[]): (Act | Uses | Prefixes | LogFile)[] {
   const uses = mergedUses(parts.flatMap((part) => part.uses));
   const prefixes = [...new Set(parts.flatMap((part) => part.prefixes))].sort();
   return [
     ...(prefixes.length > 0 ? [{ type: 'prefixes' as const, atMicros: bucketMicros, prefixes }] : []),
     ...(uses.length > 0 ? [{ type: 'uses' as const, atMicros: bucketMicros, uses }] : []),
     ...distinct(parts.flatMap((part) => part.acts)),
+    ...logFiles(parts),
   ];
 }
 
@@ -28,6 +32,18 @@ function distinct(acts: readonly Act[]): Act[] {
     if (!known || rank(act) < rank(known)) byIdentity.set(act.identity, act);
   }
   return [...byIdentity.values()].sort((a, b) => a.atMicros - b.atMicros || (a.evidenceId < b.evidenceId ? -1 : 1));
+}
+
+/** Each promised file once, by the first of the records that promise it. */
+function logFiles(parts: readonly CloudPart[]): LogFile[] {
+  const read = new Set(parts.flatMap((part) => part.read));
+  const byName = new Map<string, LogFile>();
+  for (const promised of parts.flatMap((part) => part.promised)) {
+    const known = byName.get(promised.name);
+    if (!known || promised.evidenceId < known.evidenceId)
+      byName.set(promised.name, { type: 'log_file', ...promised, read: read.has(promised.name) });
+  }
+  return [...byName.values()].sort((a, b) => a.atMicros - b.atMicros || (a.name < b.name ? -1 : 1));
 }
 
 const rank = ({ who, evidenceId }: Act): string => `${who.principal.startsWith('arn:') ? 0 : 1}${evidenceId}`;

@@ -3,14 +3,15 @@ export const cloudScopes = {
   principal: (arn: string): string => `principal:${withoutPath(arn)}`,
   bucket: (name: string): string => `bucket:${name}`,
   trail: (arn: string): string => `trail:${arn}`,
+  account: (id: string): string => `account:${id}`,
   ip: (address: string): string => `ip:${address}`,
   /** The managed policies of an account: read by each of its principals' folds. */
   policies: (account: string): string => `policies:${account}`,
 } as const;
 
-export type CloudScope = 'principal' | 'bucket' | 'trail' | 'ip';
+export type CloudScope = 'principal' | 'bucket' | 'trail' | 'ip' | 'account';
 
-const KINDS: readonly CloudScope[] = ['principal', 'bucket', 'trail', 'ip'];
+const KINDS: readonly CloudScope[] = ['principal', 'bucket', 'trail', 'ip', 'account'];
 
 /** What a scope is of; undefined for one that is none of CloudTrail's, or that only others read. */
 export const cloudScopeOf = (scope: string): CloudScope | undefined =>

@@ -1,6 +1,7 @@
 import type { Detector } from '../detector.js';
 import { accessEnumeration } from './access-enumeration.js';
 import { auditBlindSpot } from './audit-blind-spot.js';
+import { auditLogGap } from './audit-log-gap.js';
 import { auditLoggingImpaired } from './audit-logging-impaired.js';
 import { etcdDbGrowth } from './etcd-db-growth.js';
 import { etcdLeaderLost } from './etcd-leader-lost.js';
@@ -27,6 +28,7 @@ import { vendorTampered } from './vendor-tampered.js';
 export const detectors: readonly Detector[] = [
   accessEnumeration,
   auditBlindSpot,
+  auditLogGap,
   auditLoggingImpaired,
   etcdDbGrowth,
   etcdLeaderLost,
