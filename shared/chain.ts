@@ -33,6 +33,8 @@ export interface Link {
   readonly verdict: Verdict;
   readonly confidence: number;
   readonly mechanism: string;
+  /** A condition made the effect possible, a concealment only hid it; without it the cause brought the effect about. */
+  readonly role?: 'condition' | 'concealment';
   readonly tests: readonly Test[];
   readonly rivals: readonly Rival[];
 }

@@ -7,7 +7,11 @@ import { settingsOf } from '../shared/config/settings.js';
 
 /** README with its tables of components made anew from the indexes. */
 export function documented(readme: string): string {
-  const found = detectors.map(({ kind, subject, meaning }) => [`\`${kind}\``, `\`${subject}:\``, meaning]);
+  const found = detectors.map(({ kind, subject, over, meaning }) => [
+    `\`${kind}\``,
+    [...new Set([subject, ...(over?.includes(subject) ? over : [])])].map((type) => `\`${type}:\``).join(', '),
+    meaning,
+  ]);
   const judged = causes.map(({ from, to, rule, mechanism }) => [`\`${from}\``, `\`${to}\``, `\`${rule}\``, mechanism]);
   const detectorTable = table(['finding', 'subject', 'fires when'], found);
   const causeTable = table(['cause', 'effect', 'rule', 'mechanism'], judged);

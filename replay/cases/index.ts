@@ -4,4 +4,6 @@ export const cases = [
   'storage-avalanche',
   'quiet-night',
   'decoys',
+  'audit-log-purge',
+  'benign-deletes',
 ] as const;

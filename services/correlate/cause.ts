@@ -38,6 +38,8 @@ export interface Judgement {
   readonly says: string;
   /** The effect's own spans carry the cause's answer: that is order and identity at once. */
   readonly inTrace?: boolean;
+  /** What shows which came first though both begin with one record: a sentence. */
+  readonly ordered?: string;
 }
 
 /** A causal rule judges one pair; the engine proposes pairs by time and excludes those whose known keys conflict. */
@@ -61,6 +63,15 @@ export interface Cause {
    * detector measures the change a second. `none`: the effect is a threshold, or one of the two is a burst without a series.
    */
   readonly dose: 'proportional' | 'none';
+  /**
+   * What the cause is to the effect. A `condition` makes it possible and is no rival of what set it off; a `concealment` only hides it: it never
+   * chooses a root. Without it the cause brings the effect about.
+   */
+  readonly role?: 'condition' | 'concealment';
+  /** `any`: one type in common is enough, whatever the others say (an address or a principal). Else none may conflict. */
+  readonly sharedBy?: 'any';
+  /** `none`: the effect's interval lies before the cause by its nature (logs that were taken away), so that order counts as passed. */
+  readonly order?: 'none';
   explain(cause: Finding, effect: Finding, surroundings: Surroundings): Judgement | Refuted;
   /** At least one pair that links and one that must not. */
   readonly examples: readonly CauseExample[];
@@ -108,4 +119,9 @@ export function answersFrom(cluster: string, burst: FindingDraft): ReadonlyMap<s
       .filter(([name]) => name.startsWith(`${cluster} `))
       .map(([name, count]) => [name.slice(cluster.length + 1), count]),
   );
+}
+
+/** Texts that a finding measured, one or several; none where it has none. */
+export function texts({ measured }: FindingDraft, name: string): string[] {
+  return [measured[name]].flat().filter((one): one is string => typeof one === 'string');
 }

@@ -11,7 +11,7 @@ const RANK: Readonly<Record<Verdict, number>> = { CONFIRMED: 2, LIKELY: 1, INCON
 
 /**
  * Builds chains: from each finding that has an accepted effect and no accepted cause, everything that accepted links reach. An effect of two roots
- * stands in both chains. Links to findings outside the extent are left out, and the chain says that it continues;
+ * stands in both chains. What concealed a member stands beside the chain: it chooses no root, and its time is not the chain's. Links to findings outside the extent are left out, and the chain says that it continues;
  * a root left without any link is no chain. Pure; ids come from content.
  */
 export function buildChains(
@@ -20,25 +20,31 @@ export function buildChains(
   hash: (text: string) => string,
 ): Chain[] {
   const byId = new Map(findings.map((finding) => [finding.id, finding]));
-  const strong = links.filter(accepted);
+  const strong = links.filter((link) => accepted(link) && link.role !== 'concealment');
+  const hiding = groupBy(
+    links.filter((link) => accepted(link) && link.role === 'concealment'),
+    (link) => link.effectFindingId,
+  );
   const from = groupBy(strong, (link) => link.causeFindingId);
   const effects = new Set(strong.map((link) => link.effectFindingId));
   return [...from.keys()]
     .filter((id) => !effects.has(id))
     .sort()
-    .flatMap((root) => chainFrom(byId.get(root)!, byId, from, hash) ?? []);
+    .flatMap((root) => chainFrom(byId.get(root)!, byId, from, hiding, hash) ?? []);
 }
 
 function chainFrom(
   root: Finding,
   byId: ReadonlyMap<string, Finding>,
   from: ReadonlyMap<string, readonly Link[]>,
+  hiding: ReadonlyMap<string, readonly Link[]>,
   hash: (text: string) => string,
 ): Chain | undefined {
   const latest = root.startedByMicros + EXTENT_MICROS;
   const { members, links, continues } = reach(root, byId, from, latest);
   if (links.length === 0) return undefined;
-  const findings = members.map((id) => byId.get(id)!);
+  const hidden = members.flatMap((id) => hiding.get(id) ?? []);
+  const findings = members.filter((id) => byId.get(id)!.kind !== 'audit.log_gap').map((id) => byId.get(id)!);
   const path = pathToImpact(root.id, links, byId);
   const impact = byId.get(path.at(-1)!.effectFindingId)!;
   const weakest = path.reduce((weak, link) => (RANK[link.verdict] < RANK[weak.verdict] ? link : weak));
@@ -49,8 +55,8 @@ function chainFrom(
     rootKind: root.kind,
     impactFindingId: impact.id,
     impactKind: impact.kind,
-    members,
-    links,
+    members: [...members, ...hidden.map(({ causeFindingId }) => causeFindingId).filter(isFirst)],
+    links: [...links, ...hidden],
     startedMicros: root.startedMicros,
     endedMicros,
     verdict: weakest.verdict,
@@ -62,6 +68,8 @@ function chainFrom(
     continues,
   };
 }
+
+const isFirst = (id: string, index: number, ids: readonly string[]): boolean => ids.indexOf(id) === index;
 
 function reach(
   root: Finding,

@@ -1,5 +1,5 @@
 import { micros } from '../../shared/duration.js';
-import type { Finding } from '../../shared/finding.js';
+import type { Finding, Kind } from '../../shared/finding.js';
 import { causes } from './causes/index.js';
 
 /** A stretch of event time, microseconds. */
@@ -8,8 +8,15 @@ export interface Interval {
   readonly toMicros: number;
 }
 
-/** The longest that an effect may begin after its cause's end, by any rule. */
-const LONGEST_WITHIN = Math.max(...causes.map(({ within }) => micros(within)));
+/** How long after its end a finding can still be part of a link, by the rules about its kind: as a cause, or as what a cause took away before. */
+const REACHES = new Map<Kind, number>();
+for (const { from, to, within, order } of causes) {
+  const kind = order === 'none' ? to : from;
+  REACHES.set(kind, Math.max(REACHES.get(kind) ?? 0, micros(within)));
+}
+
+/** The longest of them: so much earlier can a finding have ended that a link still joins with a later one. */
+export const LONGEST_REACH = Math.max(...REACHES.values());
 
 /** Onsets are intervals, of the length of a scrape's gap at most, and clocks differ by less. */
 const SLACK = micros('10m');
@@ -35,7 +42,10 @@ export function componentsOf(findings: readonly Finding[]): Finding[][] {
 /** The time in which a finding can be cause or effect of another. */
 export function reachOf(finding: Finding): Interval {
   const open = finding.startedByMicros - finding.startedMicros + (finding.unseenMicros ?? 0) + SLACK;
-  return { fromMicros: finding.startedMicros - open, toMicros: finding.endedMicros + LONGEST_WITHIN + open };
+  return {
+    fromMicros: finding.startedMicros - open,
+    toMicros: finding.endedMicros + (REACHES.get(finding.kind) ?? 0) + open,
+  };
 }
 
 export const meet = (a: Interval, b: Interval): boolean => a.fromMicros <= b.toMicros && b.fromMicros <= a.toMicros;

@@ -28,7 +28,9 @@ export interface Detector<State = unknown> {
   /** What it finds, in one sentence without a full stop: the catalogue in README is made of these. */
   readonly meaning: string;
   /** What the findings' subjects are. */
-  readonly subject: 'etcd' | 'instance' | 'service';
+  readonly subject: SubjectType;
+  /** Whose items it folds over, where that is not the subject itself: an address is found as a principal is, a principal in what a bucket saw. */
+  readonly over?: readonly SubjectType[];
   readonly inputs: readonly Input[];
   start(): State;
   step(state: State, item: Item, asOf: AsOf): FindingDraft[];
@@ -36,6 +38,12 @@ export interface Detector<State = unknown> {
   /** At least one that fires and one near miss that must not. */
   readonly examples: readonly DetectorExample[];
 }
+
+export type SubjectType = 'etcd' | 'instance' | 'service' | 'principal' | 'ip' | 'bucket' | 'trail' | 'account';
+
+/** Whether it folds over the items of subjects of this type. */
+export const foldsOver = ({ subject, over }: Detector, type: SubjectType): boolean =>
+  (over ?? [subject]).includes(type);
 
 export interface DetectorExample {
   readonly title: string;

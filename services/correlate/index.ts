@@ -9,9 +9,10 @@ import { connectTo } from '../../shared/store/open.js';
 import type { Store } from '../../shared/store/store.js';
 import { causes } from './causes/index.js';
 import { buildChains } from './chains.js';
+import { accountOf, cloudScopeOf, cloudScopes, isCloudScope } from './cloudtrail/scopes.js';
 import { type Clusters, clustersOf, type Instance, type Member } from './clusters.js';
-import { componentsOf, type Interval, meet, reachOf } from './components.js';
-import type { Detector } from './detector.js';
+import { componentsOf, type Interval, LONGEST_REACH, meet, reachOf } from './components.js';
+import { foldsOver, type SubjectType } from './detector.js';
 import { detectors } from './detectors/index.js';
 import { type Gaps, gapsOf } from './gaps.js';
 import { judge } from './judge.js';
@@ -42,7 +43,7 @@ export const ruleset = shortHash([
 const inputs = detectors.flatMap((detector) => detector.inputs);
 
 /** What rollups hold; raised with whatever changes how a trace is read. With another one they are made anew from evidence. */
-const ROLLUPS = shortHash(['rollups@1', ...inputs.map((input) => JSON.stringify(input))]);
+const ROLLUPS = shortHash(['rollups@3', ...inputs.map((input) => JSON.stringify(input))]);
 
 function shortHash(words: readonly string[]): string {
   return sha256([...words].sort().join('\n')).slice(0, 12);
@@ -116,7 +117,9 @@ async function advance(connections: Connections, newest: bigint, by: string): Pr
   const clusters = clustersOf(members);
   const gapsChanged = extentsOf(await refreshGaps(connection, from, run), clusters);
   const gaps = gapsOf(await loadGaps(connection, clusters));
-  const touchedScopes = everything ? await allScopes(connection) : [...dirty.keys(), ...gapsChanged.keys()];
+  const touchedScopes = everything
+    ? await allScopes(connection)
+    : [...dirty.keys(), ...gapsChanged.keys(), ...(await readersOfPolicies(connection, dirty))];
   const subjects = subjectsOf(members, others, gaps, new Set(touchedScopes));
   const touched = subjects.flatMap((subject) => {
     const extent = everything ? ALWAYS : hull(extentOf(subject.scopes, dirty), gapsChanged.get(subject.name));
@@ -210,10 +213,31 @@ function subjectsOf(
     }),
     ...members.map((member) => instance(member, keyOf(member))),
     ...others.map((other) => instance(other, other.service ? entityKey('service', other.service) : '')),
+    ...[...names].sort().flatMap(cloudSubject),
   ];
 }
 
-const readersOf = (subject: Detector['subject']) => detectors.filter((detector) => detector.subject === subject);
+/** A principal, bucket, trail or address; a principal's rights are also in what its account's policies say. */
+function cloudSubject(name: string): Subject[] {
+  const type = cloudScopeOf(name);
+  if (!type) return [];
+  const account = type === 'principal' ? accountOf(name) : undefined;
+  const around = { subject: name, gaps: [], clusterOf: (target: string) => target };
+  const own = account === undefined ? [name] : [name, cloudScopes.policies(account)];
+  return [{ name, detectors: readersOf(type), around, scopes: own, of: 'cloudtrail' }];
+}
+
+/** The principals of accounts whose policies changed. */
+async function readersOfPolicies(connection: DuckDBConnection, dirty: Dirty): Promise<string[]> {
+  const changed = new Set([...dirty.keys()].filter((scope) => isCloudScope(scope) && !cloudScopeOf(scope)));
+  if (changed.size === 0) return [];
+  const scopes = await allScopes(connection);
+  return scopes.filter(
+    (scope) => scope.startsWith('principal:') && changed.has(cloudScopes.policies(accountOf(scope) ?? '')),
+  );
+}
+
+const readersOf = (type: SubjectType) => detectors.filter((detector) => foldsOver(detector, type));
 
 function extentOf(names: readonly string[], dirty: Dirty): Interval | undefined {
   const buckets = names.flatMap((name) => [...(dirty.get(name) ?? [])]);
@@ -306,7 +330,7 @@ async function groupsMeeting(connection: DuckDBConnection, seeds: readonly Inter
   for (;;) {
     if (seeds.length === 0) return [];
     // What ended at a moment was emitted in its segment or later: there the quiet after it was seen.
-    const findings = await standing<Finding>(connection, overRollups, from - CLOCK_MICROS);
+    const findings = await standing<Finding>(connection, overRollups, from - CLOCK_MICROS - LONGEST_REACH);
     const groups = componentsOf(findings).filter((group) =>
       group.some((one) => seeds.some((seed) => meet(reachOf(one), seed))),
     );

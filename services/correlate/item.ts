@@ -1,3 +1,5 @@
+import type { Act, LogFile, Prefixes, Uses } from './cloudtrail/act.js';
+
 /** What detectors fold over: one subject's evidence, in event time. */
 
 /** One answer of one etcd member to one scrape: everything it exported at that moment that some detector asked for. */
@@ -77,9 +79,11 @@ export interface GoFailure {
   readonly type: 'go_failure';
   readonly atMicros: number;
   readonly endMicros: number;
-  readonly failure: 'fetch' | 'checksum';
+  readonly failure: 'fetch' | 'checksum' | 'vendor';
   readonly module: string | null;
   readonly says: string;
+  /** Where it ran, and what it asked AWS for: entity keys. */
+  readonly joins: readonly string[];
   readonly traceId: string;
   readonly evidenceId: string;
 }
@@ -93,11 +97,12 @@ export interface EtcdWrite {
   readonly ok: boolean;
 }
 
-export type Item = Scrape | Requests | Attempt | GoFailure;
+export type Item = Scrape | Requests | Attempt | GoFailure | Act | Uses | Prefixes | LogFile;
 
-/** What a detector reads: items of traces by name, or metrics of etcd clusters. */
+/** What a detector reads: items of traces or of CloudTrail by name, or metrics of etcd clusters. */
 export type Input =
   | { readonly of: 'requests' | 'attempts' | 'go_failures' }
+  | { readonly of: 'acts' | 'uses' | 'prefixes' | 'log_files' }
   | { readonly of: 'series'; readonly metric: string; readonly where?: Readonly<Record<string, string>> };
 
 /** Spans as correlate reads them from the store. */
@@ -120,4 +125,6 @@ export interface Span {
   readonly text: string | null;
   readonly scale: number | null;
   readonly links: readonly { readonly traceId: string; readonly spanId: string }[];
+  /** Of a span with an error text: addresses of its host and ids of AWS requests, as entity keys. */
+  readonly joins?: readonly string[];
 }

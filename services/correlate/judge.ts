@@ -3,7 +3,7 @@ import { humanMicros, micros } from '../../shared/duration.js';
 import { shared } from '../../shared/entity.js';
 import type { Finding } from '../../shared/finding.js';
 import { groupBy } from '../../shared/group.js';
-import type { Cause, Judgement, Surroundings } from './cause.js';
+import type { Cause, Judgement, Refuted, Surroundings } from './cause.js';
 import { besideOf } from './common-cause.js';
 import { doseTest } from './dose.js';
 import { type Gap, whatIsMissing } from './gaps.js';
@@ -52,7 +52,7 @@ export function judgePair(
   if (cause.id === effect.id || identity.outcome === 'failed') return undefined;
   if (!near(rule, cause, effect, surroundings)) return undefined;
   const judgement = rule.explain(cause, effect, surroundings);
-  const order = orderTest(cause, effect, surroundings, judgement.outcome === 'passed' && judgement.inTrace === true);
+  const order = orderOf(rule, judgement, cause, effect, surroundings);
   if (judgement.outcome === 'refuted' || order.outcome === 'failed')
     return {
       refuted: rival(rule, cause, 'REFUTED', judgement.outcome === 'refuted' ? judgement.says : order.says),
@@ -78,6 +78,7 @@ export function judgePair(
       verdict,
       confidence: CONFIDENCE[verdict],
       mechanism: rule.mechanism,
+      ...(rule.role && { role: rule.role }),
       tests: dose ? [...tests, dose] : tests,
       rivals: [],
     },
@@ -85,6 +86,8 @@ export function judgePair(
 }
 
 function near(rule: Cause, cause: Finding, effect: Finding, surroundings: Surroundings): boolean {
+  if (rule.order === 'none')
+    return effect.startedMicros <= cause.endedMicros && cause.startedMicros <= effect.endedMicros + micros(rule.within);
   const from = onset(cause, surroundings);
   const to = onset(effect, surroundings);
   const earliest = from.earliest - length(from) - length(to) - CLOCK_MICROS;
@@ -126,6 +129,20 @@ function deviationTest(cause: Finding, effect: Finding, { gaps }: Surroundings):
     };
   }
   return { test: 'deviation', outcome: 'passed', says: 'both left what was normal before' };
+}
+
+function orderOf(
+  { order }: Cause,
+  judgement: Judgement | Refuted,
+  cause: Finding,
+  effect: Finding,
+  surroundings: Surroundings,
+): Test {
+  if (order === 'none')
+    return { test: 'order', outcome: 'passed', says: `what is missing lies before ${cause.kind}, which took it away` };
+  if (judgement.outcome === 'passed' && judgement.ordered !== undefined)
+    return { test: 'order', outcome: 'passed', says: judgement.ordered };
+  return orderTest(cause, effect, surroundings, judgement.outcome === 'passed' && judgement.inTrace === true);
 }
 
 /** An effect may start before its cause only within the clocks' tolerance: both onsets are intervals, and overlapping intervals are not ordered. */
@@ -174,6 +191,7 @@ function holesAtOnset(finding: Finding, { earliest, latest }: Onset, { gaps }: S
 
 /** A common trace decides alone. Of the other types none may conflict: two clusters can have members of one name. */
 function identityTest(rule: Cause, cause: Finding, effect: Finding): Test {
+  if (rule.sharedBy === 'any') return anyIdentity(rule, cause, effect);
   let both: readonly string[] = [];
   for (const type of rule.shared) {
     const common = shared(type, cause.keys, effect.keys);
@@ -190,6 +208,29 @@ function identityTest(rule: Cause, cause: Finding, effect: Finding): Test {
     outcome: 'tolerated',
     says: `nothing says that they share ${rule.shared.join(' or ')}, and nothing contradicts it`,
   };
+}
+
+/** One type in common is enough; all that both know being different excludes. */
+function anyIdentity(rule: Cause, cause: Finding, effect: Finding): Test {
+  const known = rule.shared.flatMap((type) => {
+    const common = shared(type, cause.keys, effect.keys);
+    return common ? [{ type, common }] : [];
+  });
+  const both = known.flatMap(({ common }) => common);
+  if (both.length > 0)
+    return { test: 'identity', outcome: 'passed', says: `both are about ${both.slice(0, 3).join(', ')}` };
+  const types = rule.shared.join(' or ');
+  return known.length > 0
+    ? {
+        test: 'identity',
+        outcome: 'failed',
+        says: `they name different ${known.map(({ type }) => type).join(' and ')} keys`,
+      }
+    : {
+        test: 'identity',
+        outcome: 'tolerated',
+        says: `nothing says that they share ${types}, and nothing contradicts it`,
+      };
 }
 
 function inTrace(identity: Test): Test {
@@ -216,11 +257,13 @@ function weighRivals(judged: readonly Judged[], findings: ReadonlyMap<string, Fi
     (one) => one.effectFindingId,
   );
   const linksTo = groupBy(links, (link) => link.effectFindingId);
-  const rootsOf = rootFinder(links);
+  const rootsOf = rootFinder(links.filter(({ role }) => role !== 'concealment'));
   const drivenBy = (finding: Finding) => (linksTo.get(finding.id) ?? []).filter(accepted);
   return links
     .map((link): Link => {
-      const others = linksTo.get(link.effectFindingId)!.filter((other) => other.causeFindingId !== link.causeFindingId);
+      const others = linksTo
+        .get(link.effectFindingId)!
+        .filter((other) => other.causeFindingId !== link.causeFindingId && compete(link, other));
       const ours = rootsOf(link.causeFindingId);
       const close = others.some(
         (other) =>
@@ -229,7 +272,7 @@ function weighRivals(judged: readonly Judged[], findings: ReadonlyMap<string, Fi
       const ends = [findings.get(link.causeFindingId)!, findings.get(link.effectFindingId)!] as const;
       const rivals = [
         ...others.map((other) => asRival(other, link, findings.get(other.causeFindingId)!)),
-        ...(refutedOf.get(link.effectFindingId) ?? [])
+        ...(link.role === 'concealment' ? [] : (refutedOf.get(link.effectFindingId) ?? []))
           .filter(({ refuted }) => refuted.causeFindingId !== link.causeFindingId)
           .map(({ refuted }) => refuted),
         ...besideOf(ends, [...findings.values()], drivenBy),
@@ -246,6 +289,9 @@ function weighRivals(judged: readonly Judged[], findings: ReadonlyMap<string, Fi
     })
     .sort(byRuleAndEnds);
 }
+
+/** What made an effect possible, or hid it, is no rival of what brought it about. */
+const compete = (a: Link, b: Link): boolean => a.role === undefined && b.role === undefined;
 
 /** By how much a candidate explains an effect better than another one: the tests passed, and the dose where both could be compared. */
 function advantage(ours: Link, theirs: Link): number {

@@ -1,4 +1,5 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { entityKey } from '../../shared/entity.js';
 import { groupBy } from '../../shared/group.js';
 import type { Span } from './item.js';
 import { serviceKey } from './rollup.js';
@@ -132,7 +133,8 @@ async function windows(connection: DuckDBConnection): Promise<[lo: number, hi: n
 /** The ids, which hold no space, come as one text: reading a text from DuckDB costs more than cutting it. */
 const COLUMNS = `concat_ws(' ', left(body_hash, 32), trace_id, span_id, parent_span_id), service, scope, kind, (start_unix_nano // 1000)::DOUBLE,
   (end_unix_nano // 1000)::DOUBLE, status = 'error', operation, target, target_key, rpc_status, http_status, resend_count,
-  coalesce(exception_message, status_message), adjusted_count, nullif(links, '[]')`;
+  coalesce(exception_message, status_message), adjusted_count, nullif(links, '[]'),
+  CASE WHEN coalesce(exception_message, status_message) IS NOT NULL THEN json_extract(resource, '$."host.ip"')::VARCHAR END`;
 
 /** Traces in pieces, each in the order of start time: of two spans with one id the first is read. */
 async function* pieces({ connection, cursor }: Spans, where: string): AsyncGenerator<StoredSpan[]> {
@@ -177,7 +179,8 @@ async function* pieces({ connection, cursor }: Spans, where: string): AsyncGener
         text: at(13) as string | null,
         scale: at(14) as number | null,
         links: linksOf(at(15) as string | null),
-        isNew: at(16) as boolean,
+        joins: addressesOf(at(16) as string | null),
+        isNew: at(17) as boolean,
       };
       if (piece[0] && (piece[0].traceId !== span.traceId || span.startMicros - latest > QUIET_MICROS)) {
         yield piece;
@@ -188,6 +191,18 @@ async function* pieces({ connection, cursor }: Spans, where: string): AsyncGener
     }
   }
   if (piece.length > 0) yield piece;
+}
+
+/** Addresses that many hosts have: loopback, link-local, and the bridge of a container engine. */
+const EVERY_HOSTS = /^(?:127\.|169\.254\.|172\.17\.0\.1$|::1$|fe80:)/i;
+
+/** `host.ip` of a resource: one address, or a list. */
+function addressesOf(text: string | null): string[] {
+  if (!text) return [];
+  return [JSON.parse(text) as unknown]
+    .flat()
+    .filter((address): address is string => typeof address === 'string' && !EVERY_HOSTS.test(address))
+    .map((address) => entityKey('ip', address));
 }
 
 function linksOf(text: string | null): Span['links'] {

@@ -18,7 +18,7 @@ export interface Folding<Part, Found> {
   readonly scopes: readonly string[];
   start(): unknown;
   enter(state: unknown, segmentMicros: number): void;
-  step(state: unknown, parts: readonly Scoped<Part>[]): Found[];
+  step(state: unknown, parts: readonly Scoped<Part>[], bucketMicros: number): Found[];
   /** What is open where the evidence ends. */
   end(state: unknown): Found[];
 }
@@ -158,7 +158,7 @@ function step<Part, Found>(fold: Running<Part, Found>, bucket: Bucket<Part>, seg
     fold.segment = segment;
     fold.folding.enter(fold.state, segment);
   }
-  fold.found.push(...fold.folding.step(fold.state, bucket.parts));
+  fold.found.push(...fold.folding.step(fold.state, bucket.parts, bucket.bucket));
 }
 
 function passBorder<Part, Found>(fold: Running<Part, Found>, segment: number, segmentMicros: number): void {
@@ -196,7 +196,9 @@ function leave<Part, Found>(
   if (old) fold.before.push(...parsed<Found>(old.found));
   fold.after.push(...fold.found);
   fold.found = [];
-  if (old?.found !== found || old.stateHash !== hash) fold.rows.push([folding.name, BigInt(segment), hash, found]);
+  const nothing = !old && hash === null && found === '[]';
+  if (!nothing && (old?.found !== found || old.stateHash !== hash))
+    fold.rows.push([folding.name, BigInt(segment), hash, found]);
   if (state && old?.stateHash !== hash) {
     fold.states.push([folding.name, BigInt(segment), hash, blobValue(state)]);
     hold(hash!, state);
@@ -245,7 +247,11 @@ async function foldPage<Part, Found>(
 function readersOf<Part, Found>(going: readonly Running<Part, Found>[]): Map<string, Running<Part, Found>[]> {
   const readers = new Map<string, Running<Part, Found>[]>();
   for (const fold of going)
-    for (const scope of fold.folding.scopes) readers.set(scope, [...(readers.get(scope) ?? []), fold]);
+    for (const scope of fold.folding.scopes) {
+      const known = readers.get(scope);
+      if (known) known.push(fold);
+      else readers.set(scope, [fold]);
+    }
   return readers;
 }
 

@@ -8,9 +8,12 @@ import {
   type DuckDBValue,
 } from '@duckdb/node-api';
 import { appendRows } from '../../shared/store/append.js';
+import { cloudPart } from './cloudtrail/part.js';
+import { isCloudScope } from './cloudtrail/scopes.js';
 import type { Input } from './item.js';
 import { type StoredSpan, tracePieces } from './pieces.js';
 import { type Bucket, type Kept, type Scoped, type Since, sinceThen } from './refold.js';
+import { refreshCloudTrail } from './refresh-cloudtrail.js';
 import {
   addHops,
   addRequest,
@@ -62,6 +65,7 @@ export async function refresh(
   const orphans = new Parentless();
   const stale = await refreshTraces(reader, cursor, parts, orphans);
   await refreshScrapes(reader, cursor, inputs, parts);
+  await refreshCloudTrail(reader, cursor, parts);
   await put(parts, false);
   for (const places of inGroups([...stale.values()].sort(byTime), STALE_AT_ONCE))
     await put(await rebuild(reader, places), true);
@@ -160,6 +164,7 @@ class Parts {
 function emptyPart(scope: string): Part {
   if (scope === scopes.writes) return writesPart();
   if (scope === scopes.hops) return hopsPart();
+  if (isCloudScope(scope)) return cloudPart();
   return scope.startsWith('member:') ? memberPart() : servicePart();
 }
 

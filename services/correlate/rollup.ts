@@ -1,6 +1,7 @@
 import { entityKey } from '../../shared/entity.js';
 import type { Writer } from './cause.js';
 import type { TracedHop } from './clocks.js';
+import type { CloudPart } from './cloudtrail/part.js';
 import type { Clusters } from './clusters.js';
 import { type Gaps, silentMicros } from './gaps.js';
 import type { Attempt, EtcdWrite, GoFailure, Requests, Sample, Scrape } from './item.js';
@@ -305,7 +306,7 @@ function labelsOf(attributes: string): Sample['labels'] {
 }
 
 /** What evidence of one bucket of a scope comes to. */
-export type Part = ServicePart | WritesPart | HopsPart | MemberPart;
+export type Part = ServicePart | WritesPart | HopsPart | MemberPart | CloudPart;
 
 /** Names of scopes: a service, a member, all writes, all calls between services. */
 export const scopes = {

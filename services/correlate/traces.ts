@@ -274,9 +274,12 @@ function failures(nodes: readonly Node[]): ByService<GoFailure>[] {
     if (error) for (let above = node.parent; above; above = above.parent) repeated.add(above);
   return [...told].flatMap(([node, error]) => {
     if (!error || repeated.has(node)) return [];
-    const { service, endMicros, traceId, evidenceId } = node.span; // a download that times out has failed when its span ends
+    const { service, endMicros, traceId, evidenceId, joins = [] } = node.span; // a download that times out has failed when its span ends
     return [
-      { service, item: { type: 'go_failure' as const, atMicros: endMicros, endMicros, ...error, traceId, evidenceId } },
+      {
+        service,
+        item: { type: 'go_failure' as const, atMicros: endMicros, endMicros, ...error, joins, traceId, evidenceId },
+      },
     ];
   });
 }

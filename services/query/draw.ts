@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import { humanMicros } from '../../shared/duration.js';
 import { printable } from './printable.js';
-import type { FindingRow, LinkRow, WholeChain } from './read.js';
+import { conceals, type FindingRow, type LinkRow, type WholeChain } from './read.js';
 
 /** How a page of text is laid out: its width in columns, and whether it may use colour. */
 export interface Page {
@@ -27,6 +27,7 @@ export function drawChain(chain: WholeChain, page: Page): string {
   ];
   drawn.add(chain.root_finding_id);
   lines.push(...branches(chain, chain.root_finding_id, findings, drawn, '', page));
+  lines.push(...hidden(chain, findings, page));
   return lines.join('\n');
 }
 
@@ -38,7 +39,7 @@ function branches(
   indent: string,
   page: Page,
 ): string[] {
-  const links = chain.links.filter((link) => link.cause_finding_id === cause);
+  const links = chain.links.filter((link) => link.cause_finding_id === cause && !conceals(link));
   return links.flatMap((link, index) => {
     const last = index === links.length - 1;
     const below = `${indent}${last ? '   ' : '│  '}`;
@@ -55,6 +56,23 @@ function branches(
       ...(seen ? [] : branches(chain, effect.finding_id, findings, drawn, below, page)),
     ];
   });
+}
+
+/** What hid some of it, under a line of its own: no branch of the tree, as it brought nothing about. */
+function hidden(chain: WholeChain, findings: ReadonlyMap<string, FindingRow>, page: Page): string[] {
+  const links = chain.links.filter(conceals);
+  if (links.length === 0) return [];
+  return [
+    '',
+    'Hidden by (no cause):',
+    ...links.flatMap((link) => {
+      const effect = findings.get(link.effect_finding_id)!;
+      return [
+        `┄ ${head(findings.get(link.cause_finding_id)!, page)} ┄┄ ${head(effect, page)}  ${verdict(page, link.verdict)}`,
+        ...wrap(because(link), page.width - 4).map((line) => `  ${paint(page, 'dim', line)}`),
+      ];
+    }),
+  ];
 }
 
 function finding(row: FindingRow, indent: string, page: Page): string[] {

@@ -8,9 +8,10 @@ import { clustersOf } from '../correlate/clusters.js';
 import type { Gap } from '../correlate/gaps.js';
 import { loadMembers } from '../correlate/load.js';
 import { loadGaps } from '../correlate/load-gaps.js';
+import { type AlertFilter, contradictions } from './contradictions.js';
 import { clock, drawChain, lag, type Page, paint, verdict, wrap } from './draw.js';
 import { originOf } from './origin.js';
-import { type ChainRow, type FindingRow, type LinkRow, readRevisionsOf, type WholeChain } from './read.js';
+import { type ChainRow, conceals, type FindingRow, type LinkRow, readRevisionsOf, type WholeChain } from './read.js';
 import { jsonRows } from './rows.js';
 
 const MARKS: Readonly<Record<Test['outcome'], string>> = { passed: '+', tolerated: '~', not_made: '?', failed: '-' };
@@ -29,6 +30,7 @@ export async function explain(connection: DuckDBConnection, chain: WholeChain, p
     ),
     ...(await waitsFor(connection, chain, page)),
     ...chain.links.flatMap((link, index) => ['', ...explainLink(link, index + 1, findings, page)]),
+    ...(await contradicted(connection, chain, page)),
     '',
     paint(page, 'bold', 'Where it begins'),
     ...indented(rootSentence(root), page),
@@ -87,15 +89,13 @@ function explainLink(link: LinkRow, number: number, findings: ReadonlyMap<string
   const cause = findings.get(link.cause_finding_id)!;
   const effect = findings.get(link.effect_finding_id)!;
   return [
-    `${paint(page, 'bold', `${number}. ${link.cause_kind} -> ${link.effect_kind}`)}  ${lag(link, findings)}  ${verdict(page, link.verdict)}  (${link.rule})`,
+    `${paint(page, 'bold', `${number}. ${link.cause_kind} ${conceals(link) ? 'hid' : '->'} ${link.effect_kind}`)}  ${lag(link, findings)}  ${verdict(page, link.verdict)}  (${link.rule})`,
     ...indented(`${cause.subject} -> ${effect.subject}`, page),
     ...indented(link.basis.mechanism, page),
     ...link.basis.tests.flatMap(({ test, outcome, says }) =>
       hanging(`${MARKS[outcome]} ${test.padEnd(9)} `, says, page),
     ),
-    ...(link.basis.rivals.length === 0
-      ? indented('No other finding could have caused it.', page)
-      : indented('Rivals considered:', page)),
+    ...indented(rivalsSentence(link), page),
     ...link.basis.rivals.flatMap((rival) =>
       hanging(
         `${RIVAL_MARKS[rival.outcome] ?? '~'} `,
@@ -104,6 +104,37 @@ function explainLink(link: LinkRow, number: number, findings: ReadonlyMap<string
       ),
     ),
   ];
+}
+
+function rivalsSentence(link: LinkRow): string {
+  if (link.basis.rivals.length > 0) return 'Rivals considered:';
+  if (conceals(link)) return 'It hid the effect and brought nothing about.';
+  if (link.basis.role === 'condition') return 'It made the effect possible; what set it off is no rival of it.';
+  return 'No other finding could have caused it.';
+}
+
+/** What the evidence of a chain's findings says of stories that are often told of them. */
+async function contradicted(connection: DuckDBConnection, chain: WholeChain, page: Page): Promise<string[]> {
+  const filters = await alertFilters(connection, chain.ended_at.replace('Z', ''));
+  const said = contradictions(chain.findings, filters);
+  if (said.length === 0) return [];
+  return [
+    '',
+    paint(page, 'bold', 'What the evidence supports and contradicts'),
+    ...said.flatMap(({ supports, says }) => hanging(supports ? '+ ' : '- ', says, page)),
+  ];
+}
+
+/** Filters that alert on CloudTrail's records (CloudWatch metric filters, EventBridge rules), as they were put before a moment. */
+async function alertFilters(connection: DuckDBConnection, before: string): Promise<AlertFilter[]> {
+  return (await jsonRows(
+    connection,
+    `SELECT event_name, strftime(event_time, '%Y-%m-%dT%H:%M:%SZ') AS at, coalesce(raw->>'$.requestParameters.filterName', raw->>'$.requestParameters.name', '') AS name,
+       coalesce(raw->>'$.requestParameters.filterPattern', raw->>'$.requestParameters.eventPattern') AS pattern
+     FROM cloudtrail_events WHERE ((event_source = 'logs.amazonaws.com' AND event_name = 'PutMetricFilter') OR (event_source = 'events.amazonaws.com' AND event_name = 'PutRule'))
+       AND error_code IS NULL AND event_time <= $before::TIMESTAMP AND pattern IS NOT NULL ORDER BY event_time, event_id`,
+    { before },
+  )) as unknown as AlertFilter[];
 }
 
 function rootSentence(root: FindingRow): string {

@@ -20,7 +20,7 @@ const LOOK_BACK_MS = 120_000;
 /** The writer of a surge is known when one service wrote this share of the extra puts. */
 const LEAST_SHARE = 0.5;
 
-type Source = 'metrics' | 'traces';
+type Source = 'cloudtrail' | 'metrics' | 'traces';
 
 /**
  * Why a chain begins where it does: all that could have caused its root was covered and shows nothing, or what would show a cause is not in the
@@ -28,8 +28,7 @@ type Source = 'metrics' | 'traces';
  */
 export async function originOf(connection: DuckDBConnection, root: FindingRow): Promise<string> {
   const kinds = [...new Set(causes.filter(({ to }) => to === root.kind).map(({ from }) => from))].sort();
-  if (kinds.length === 0)
-    return `${OUTSIDE}: no rule knows what brings about a ${root.kind}, so nothing was looked for.`;
+  if (kinds.length === 0) return `${OUTSIDE}: no rule knows what brings about ${root.kind}, so nothing was looked for.`;
   const sources = [...new Set(kinds.map(sourceOf))].sort();
   const gaps = (await Promise.all(sources.map((source) => gapsOf(connection, source, root)))).flat();
   if (gaps.length > 0) return `${OUTSIDE}: ${gaps.join('; ')}; ${kinds.join(', ')} would show there.`;
@@ -39,7 +38,8 @@ export async function originOf(connection: DuckDBConnection, root: FindingRow): 
 
 function sourceOf(kind: Kind): Source {
   const inputs = detectors.find((detector) => detector.kind === kind)?.inputs ?? [];
-  return inputs.some(({ of }) => of === 'series') ? 'metrics' : 'traces';
+  if (inputs.some(({ of }) => of === 'series')) return 'metrics';
+  return inputs.some(({ of }) => of === 'acts' || of === 'uses') ? 'cloudtrail' : 'traces';
 }
 
 const COVERAGE = `

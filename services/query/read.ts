@@ -35,7 +35,10 @@ export interface LinkRow {
   readonly lag_ms: number;
   readonly verdict: Verdict;
   readonly confidence: number;
-  readonly basis: Pick<Link, 'mechanism'> & { readonly tests: readonly Test[]; readonly rivals: readonly Rival[] };
+  readonly basis: Pick<Link, 'mechanism' | 'role'> & {
+    readonly tests: readonly Test[];
+    readonly rivals: readonly Rival[];
+  };
 }
 
 export interface FindingRow {
@@ -51,6 +54,9 @@ export interface FindingRow {
   readonly baseline: Readonly<Record<string, Figure>> | null;
   readonly evidence_count: number;
 }
+
+/** What only hid an effect: it stands apart from causes in every picture (DESIGN.md 5.3). */
+export const conceals = ({ rule }: Pick<LinkRow, 'rule'>): boolean => rule === 'concealed';
 
 /** A chain with all that it is made of. */
 export interface WholeChain extends ChainRow {
@@ -85,7 +91,7 @@ export async function readWhole(connection: DuckDBConnection, chain: ChainRow): 
   return { ...chain, links: fromTheRoot(chain.root_finding_id, links, findings), findings };
 }
 
-/** Links as a reader follows them: breadth first from the root, each finding's effects in the order in which they began. */
+/** Links as a reader follows them: breadth first from the root, each finding's effects in the order in which they began; then what hid some of them. */
 function fromTheRoot(root: string, links: readonly LinkRow[], findings: readonly FindingRow[]): LinkRow[] {
   const began = new Map(findings.map((finding, index) => [finding.finding_id, index]));
   const inOrder = links.toSorted(
@@ -94,7 +100,8 @@ function fromTheRoot(root: string, links: readonly LinkRow[], findings: readonly
   const reached = new Set([root]);
   for (const id of reached)
     for (const link of inOrder) if (link.cause_finding_id === id) reached.add(link.effect_finding_id);
-  return [...reached].flatMap((id) => inOrder.filter((link) => link.cause_finding_id === id));
+  const told = [...reached].flatMap((id) => inOrder.filter((link) => link.cause_finding_id === id));
+  return [...told, ...inOrder.filter((link) => !told.includes(link))];
 }
 
 /** The chain with this id, or the only one whose id begins so, in its last revision: also one that was withdrawn. Throws `not_found`. */

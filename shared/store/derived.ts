@@ -133,7 +133,7 @@ function linkRow(chain: Chain, revision: number, link: Link): DuckDBValue[] {
     BigInt(link.lagMs),
     link.verdict,
     link.confidence,
-    JSON.stringify({ mechanism: link.mechanism, tests: link.tests, rivals: link.rivals }),
+    JSON.stringify({ mechanism: link.mechanism, role: link.role, tests: link.tests, rivals: link.rivals }),
   ];
 }
 

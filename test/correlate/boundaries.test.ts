@@ -13,6 +13,7 @@ const WIRING = new Set([
   'record.ts',
   'refold.ts',
   'refresh.ts',
+  'refresh-cloudtrail.ts',
   'refresh-gaps.ts',
 ]);
 

@@ -22,11 +22,20 @@ import { root } from '../helpers/data.js';
 
 const { keyOfAddress } = clustersOf([]);
 
-const SUBJECTS = { etcd: 'etcd:example', instance: 'instance:example-0', service: 'service:prod/example' } as const;
+const SUBJECTS = {
+  etcd: 'etcd:example',
+  instance: 'instance:example-0',
+  service: 'service:prod/example',
+  principal: 'principal:arn:aws:iam::123456789012:role/ci-deployer',
+  ip: 'ip:192.0.2.7',
+  bucket: 'bucket:example',
+  account: 'account:123456789012',
+  trail: 'trail:arn:aws:cloudtrail:eu-west-1:123456789012:trail/org',
+} as const;
 
-function asOf({ subject }: Detector, { coveredFromMicros, given, gaps = [] }: DetectorExample): AsOf {
+function asOf({ subject, over }: Detector, { coveredFromMicros, given, gaps = [] }: DetectorExample): AsOf {
   return {
-    subject: SUBJECTS[subject],
+    subject: SUBJECTS[over?.[0] ?? subject],
     coveredFromMicros: coveredFromMicros ?? given[0]!.atMicros,
     gaps,
     clusterOf: keyOfAddress,
@@ -133,7 +142,7 @@ function surroundingsOf({
 
 for (const rule of causes) {
   for (const example of rule.examples)
-    test(`${rule.rule}: ${example.title} ${example.links ? 'is linked' : 'is not'}`, (t) => {
+    test(`${rule.rule} of ${rule.from}: ${example.title} ${example.links ? 'is linked' : 'is not'}`, (t) => {
       const judged = judgePair(
         rule,
         completed(rule.from, 0, example.cause),
@@ -145,7 +154,7 @@ for (const rule of causes) {
       t.notRegex(JSON.stringify(judged ?? null), /NaN|undefined|Infinity/);
     });
 
-  test(`${rule.rule} has an example that links, one that must not, a version and a mechanism with its source`, (t) => {
+  test(`${rule.rule} of ${rule.from} has an example that links, one that must not, a version and a mechanism with its source`, (t) => {
     t.true(rule.examples.some(({ links }) => links));
     t.true(rule.examples.some(({ links }) => !links));
     t.true(Number.isInteger(rule.version) && rule.version > 0);
@@ -161,7 +170,8 @@ test('what rules link are kinds that detectors find, and every kind is a known w
     [],
   );
   t.is(new Set(kinds).size, kinds.length, 'one detector a kind');
-  t.is(new Set(causes.map(({ rule }) => rule)).size, causes.length, 'one rule a name');
+  const pairs = causes.map(({ rule, from, to }) => `${rule} ${from} ${to}`);
+  t.is(new Set(pairs).size, causes.length, 'one rule a name, or a name for several causes of one effect');
   t.deepEqual(
     causes.flatMap(({ from, to }) => [from, to]).filter((kind) => !kinds.includes(kind)),
     [],
@@ -198,7 +208,7 @@ function filesOf(folder: string): { all: string[]; alone: string[] } {
 test('a component is called as its file is, and none was left out of its index', (t) => {
   const indexes: readonly (readonly [folder: string, names: readonly string[]])[] = [
     ['services/correlate/detectors', detectors.map(({ kind }) => kind.replaceAll(/[._]/g, '-'))],
-    ['services/correlate/causes', causes.map(({ rule }) => rule)],
+    ['services/correlate/causes', [...new Set(causes.map(({ rule }) => rule))]],
     ['services/collect/sources', sources.map(({ name }) => name)],
   ];
   for (const [folder, names] of indexes) {

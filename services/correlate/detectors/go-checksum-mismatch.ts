@@ -5,7 +5,7 @@ import { goFailures } from './go-failures.js';
 /** What was downloaded is not what go.sum or the checksum database recorded: the go command's SECURITY ERROR. */
 export const goChecksumMismatch = goFailures({
   kind: 'go.checksum_mismatch',
-  version: 1,
+  version: 2,
   meaning: 'a module is not the one that go.sum or the checksum database recorded',
   failure: 'checksum',
   severity: 'critical',
@@ -25,6 +25,7 @@ function mismatch(failure: GoFailure['failure']): GoFailure {
     endMicros: at(1),
     module: 'example.com/plugins/geo',
     says: 'verifying example.com/plugins/geo@v1.4.2: checksum mismatch',
+    joins: [],
     traceId: 'trace-0',
     evidenceId: 'failure-0',
   };

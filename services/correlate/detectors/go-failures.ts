@@ -64,6 +64,7 @@ function draft(definition: Definition, burst: Burst<GoFailure>, asOf: AsOf): Fin
       asOf.subject,
       ...modules.slice(0, 20).map((name) => entityKey('module', name)),
       ...traces.map((id) => entityKey('trace', id)),
+      ...new Set(happenings.flatMap(({ joins }) => joins).slice(0, TRACES_KEPT)),
     ],
     evidence: keep(happenings.map(({ evidenceId }) => ({ table: 'spans', id: evidenceId }))),
     evidenceCount: happenings.length,

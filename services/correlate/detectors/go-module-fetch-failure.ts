@@ -30,6 +30,7 @@ function failure(kind: GoFailure['failure'], seconds: number): GoFailure {
     endMicros: at(seconds + 1),
     module: 'example.com/plugins/geo',
     says: 'dial tcp 192.0.2.10:443: i/o timeout',
+    joins: [],
     traceId: `trace-${seconds}`,
     evidenceId: `failure-${seconds}`,
   };

@@ -1,0 +1,29 @@
+/** Whose folds CloudTrail's records go to. The names are entity keys, but for a role's path: policy changes name a role without it. */
+export const cloudScopes = {
+  principal: (arn: string): string => `principal:${withoutPath(arn)}`,
+  bucket: (name: string): string => `bucket:${name}`,
+  trail: (arn: string): string => `trail:${arn}`,
+  account: (id: string): string => `account:${id}`,
+  ip: (address: string): string => `ip:${address}`,
+  /** The managed policies of an account: read by each of its principals' folds. */
+  policies: (account: string): string => `policies:${account}`,
+} as const;
+
+export type CloudScope = 'principal' | 'bucket' | 'trail' | 'ip' | 'account';
+
+const KINDS: readonly CloudScope[] = ['principal', 'bucket', 'trail', 'ip', 'account'];
+
+/** What a scope is of; undefined for one that is none of CloudTrail's, or that only others read. */
+export const cloudScopeOf = (scope: string): CloudScope | undefined =>
+  KINDS.find((kind) => scope.startsWith(`${kind}:`));
+
+export const isCloudScope = (scope: string): boolean =>
+  cloudScopeOf(scope) !== undefined || scope.startsWith('policies:');
+
+/** The account that an ARN names. */
+export const accountOf = (arn: string): string | undefined =>
+  /^(?:principal:|trail:)?arn:[^:]*:[^:]*:[^:]*:(\d{12}):/.exec(arn)?.[1];
+
+/** `arn:aws:iam::1:role/path/name` as `arn:aws:iam::1:role/name`: names are unique in an account whatever their path. */
+const withoutPath = (arn: string): string =>
+  arn.replace(/^(arn:[^:]*:iam::\d*:(?:role|user))\/(?:[^/]+\/)*([^/]+)$/, '$1/$2');

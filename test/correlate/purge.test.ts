@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
+import { type Correlated, correlate } from '../../services/correlate/index.js';
+import type { CloudTrailRow, SpanRow } from '../../shared/evidence.js';
+import { emptyBatch, openStore } from '../../shared/store/store.js';
+import { purgeEvidence, purgeStories } from '../helpers/purge-story.js';
+import { type Standing, standing } from '../helpers/standing.js';
+import { span, temporaryFolder } from '../helpers/store.js';
+import { shuffled } from '../helpers/story.js';
+
+/** What a store says that was given these batches, one commit each, and asked after every one or only in the end. */
+async function told(
+  t: ExecutionContext,
+  batches: readonly (readonly CloudTrailRow[])[],
+  askAfterEach: boolean,
+  spans: readonly SpanRow[] = [],
+): Promise<{ standing: Standing; correlated: Correlated }> {
+  const store = await openStore(join(temporaryFolder(t), 'days.duckdb'));
+  try {
+    let correlated: Correlated | undefined;
+    for (const [index, rows] of batches.entries()) {
+      const batch = emptyBatch();
+      for (const row of rows) batch.cloudtrail.push({ sourceId: 'records', row });
+      if (index === 0) for (const row of spans) batch.traces.push({ sourceId: 'spans', row });
+      await store.commit(batch);
+      const last = index === batches.length - 1;
+      if (last || askAfterEach) correlated = await correlate(store, { endOfInput: last });
+    }
+    return { standing: await standing(store.connection), correlated: correlated! };
+  } finally {
+    store.close();
+  }
+}
+
+function split<T>(items: readonly T[], parts: number): T[][] {
+  const length = Math.ceil(items.length / parts);
+  return Array.from({ length: parts }, (_, part) => items.slice(part * length, (part + 1) * length));
+}
+
+const holds = (t: ExecutionContext, property: fc.IRawProperty<unknown>, numRuns: number) =>
+  t.notThrowsAsync(async () => fc.assert(property, { numRuns }));
+
+test('records that come shuffled, split, late and twice say what they say at once', async (t) => {
+  await holds(
+    t,
+    fc.asyncProperty(purgeStories(), fc.nat(), fc.integer({ min: 2, max: 7 }), async (story, seed, parts) => {
+      const rows = purgeEvidence(story);
+      const again = shuffled(rows, seed).slice(0, Math.ceil(rows.length / 10));
+      const once = await told(t, [rows], false);
+      const inPieces = await told(t, split(shuffled([...rows, ...again], seed + 1), parts), true);
+      assert.deepEqual(inPieces.standing, once.standing);
+    }),
+    10,
+  );
+});
+
+test('a purge has the causes that the story has, and no other', async (t) => {
+  await holds(
+    t,
+    fc.asyncProperty(purgeStories({ secondsBetween: 1, conflictEvery: null }), async (story) => {
+      const { correlated } = await told(t, [purgeEvidence(story)], false);
+      const purge = correlated.findings.find(({ kind }) => kind === 's3.version_purge');
+      assert.equal(purge !== undefined, story.versions >= 20);
+      if (!purge) return;
+      assert.equal(purge.measured['versions'], story.versions, 'copies in two accounts count once');
+      const rules = correlated.links
+        .filter(({ effectFindingId, verdict }) => effectFindingId === purge.id && verdict !== 'INCONCLUSIVE')
+        .map(({ rule, causeKind }) => `${rule} ${causeKind}`);
+      assert.deepEqual(rules.sort(), [
+        ...(story.trail === 'blind' ? ['concealed audit.blind_spot'] : []),
+        ...(story.trail === 'stopped' ? ['concealed audit.logging_impaired'] : []),
+        ...(story.scans ? ['enumeration-precedes-purge access.enumeration'] : []),
+        ...(story.grantedDaysBefore === null ? [] : ['overreach-permits-purge iam.overreach']),
+        ...(story.mfaOff ? ['weakened-protection-permits-purge s3.protection_weakened'] : []),
+      ]);
+      const roots = correlated.chains.map(({ rootKind }) => rootKind);
+      assert.ok(!roots.some((kind) => kind.startsWith('audit.')), 'what hid the purge chooses no root');
+    }),
+    10,
+  );
+});
+
+test('what hid a purge stands in its chains, beside what brought it about', async (t) => {
+  const [story] = fc.sample(
+    purgeStories({ versions: 40, trail: 'blind', grantedDaysBefore: 3, scans: false, mfaOff: false, empties: false }),
+    { numRuns: 1, seed: 3 },
+  );
+  const { correlated } = await told(t, [purgeEvidence(story!)], false);
+  const [chain, ...others] = correlated.chains;
+  t.deepEqual(others, []);
+  t.is(chain!.rootKind, 'iam.overreach');
+  t.is(chain!.impactKind, 's3.version_purge');
+  t.deepEqual(
+    chain!.links.map(({ rule }) => rule),
+    ['overreach-permits-purge', 'concealed'],
+  );
+  const hidden = correlated.findings.find(({ kind }) => kind === 'audit.blind_spot')!;
+  t.true(chain!.members.includes(hidden.id));
+  t.true(chain!.startedMicros > hidden.startedMicros, 'its time is not the chain’s');
+});
+
+const FAILURES = {
+  'go.checksum_mismatch': 'verifying example.com/plugins/geo@v1.4.2: checksum mismatch',
+  'vendor.tampered':
+    'go: inconsistent vendoring: example.com/plugins/geo@v1.4.2: is marked as explicit in vendor/modules.txt, but not explicitly required in go.mod',
+};
+
+for (const [kind, text] of Object.entries(FAILURES))
+  test(`${kind} in a build leads to the scan from its address, and on to the purge`, async (t) => {
+    const [story] = fc.sample(
+      purgeStories({
+        versions: 40,
+        trail: 'watching',
+        grantedDaysBefore: null,
+        scans: true,
+        mfaOff: false,
+        empties: false,
+      }),
+      { numRuns: 1, seed: 5 },
+    );
+    const rows = purgeEvidence(story!);
+    const build = (hostIp: string): SpanRow => {
+      const startUnixNano = BigInt(Date.parse('2024-03-17T02:40:00Z')) * 1_000_000n;
+      const times = { startUnixNano, endUnixNano: startUnixNano + 1_000_000_000n };
+      const failed = { kind: 'internal' as const, httpStatus: null, status: 'error' as const, exceptionMessage: text };
+      return span(1, 0, {
+        ...times,
+        ...failed,
+        service: 'ci',
+        name: 'go build',
+        operation: 'go build',
+        resource: hostIp,
+      });
+    };
+    const rootOf = async (resource: string) => {
+      const { correlated } = await told(t, [rows], false, [build(resource)]);
+      return correlated.chains.map(({ rootKind, impactKind }) => [rootKind, impactKind]);
+    };
+    t.deepEqual(await rootOf('{"host.ip":["127.0.0.1","10.22.8.146"]}'), [[kind, 's3.version_purge']]);
+    t.deepEqual(await rootOf('{"host.ip":"10.22.9.1"}'), [['access.enumeration', 's3.version_purge']]);
+  });
