@@ -54,31 +54,41 @@ export async function* objectsOf(
 ): AsyncGenerator<InputFile> {
   const queue: InputFile[] = [];
   for await (const listed of list(client, wanted)) {
-    const file = inputOf(client, wanted, listed);
-    if (typeof file === 'string') leave(file);
-    else if (isKnown(file.id, listed.etag)) leave('read before, and not changed since');
-    else queue.push(file);
+    const reason = isKnown(urlOf(wanted, listed), listed.etag)
+      ? 'read before, and not changed since'
+      : unread(wanted, listed);
+    if (reason) leave(reason);
+    else queue.push(inputOf(client, wanted, listed));
     if (queue.length >= AHEAD) yield queue.shift()!;
   }
   yield* queue;
 }
 
-function inputOf(client: S3Client, { bucket, fromMicros, toMicros }: Wanted, listed: Listed): InputFile | string {
-  const { key, etag: version } = listed;
-  const name = trailKey(key);
-  const isKeys = key.endsWith('/public-keys.json') || key === 'public-keys.json';
-  if (!isKeys && !/\.json(\.gz)?$/.test(key)) return 'no .json or .json.gz';
-  if (!isKeys && !name && (fromMicros ?? toMicros) !== null) return 'its name says no time';
-  if (!isKeys && !name && key.includes('/CloudTrail-Digest/')) return 'no digest has such a name';
+const urlOf = ({ bucket }: Wanted, { key }: Listed): string => `s3://${bucket}/${key}`;
+
+const isKeys = (key: string): boolean => /(?:^|\/)public-keys\.json$/.test(key);
+
+/** Why an object is no evidence of what is asked for. */
+function unread({ fromMicros, toMicros }: Wanted, { key }: Listed): string | undefined {
+  if (isKeys(key) || trailKey(key)) return undefined;
+  if (!/\.json(\.gz)?$/.test(key)) return 'no .json or .json.gz';
+  if ((fromMicros ?? toMicros) !== null) return 'its name says no time';
+  return key.includes('/CloudTrail-Digest/') ? 'no digest has such a name' : undefined;
+}
+
+/** Its download starts here. */
+function inputOf(client: S3Client, wanted: Wanted, listed: Listed): InputFile {
+  const { key: path, etag: version } = listed;
+  const { bucket } = wanted;
   const download = new Download(client, bucket, listed);
-  const kind = isKeys ? 'keys' : name?.kind;
+  const kind = isKeys(path) ? 'keys' : trailKey(path)?.kind;
   return {
     source: 'cloudtrail',
-    id: `s3://${bucket}/${key}`,
+    id: urlOf(wanted, listed),
     version,
     open: () => download.open(),
     metadata: () => digestMetadata(download.metadata),
-    ...(kind && { delivered: { archive: S3_ARCHIVE, bucket, path: key, kind } }),
+    ...(kind && { delivered: { archive: S3_ARCHIVE, bucket, path, kind } }),
   };
 }
 
@@ -224,14 +234,17 @@ class Download {
 
 /** Tries again what may be better the next time; throws CauselineError when it is not. */
 async function tried<T>(request: () => Promise<T>, what: string): Promise<T> {
-  for (let tries = 1; ; tries++) {
+  for (let tries = 1; ; ) {
     try {
       return await request();
     } catch (cause) {
-      const { name, message, $metadata } = cause as Error & { $metadata?: { httpStatusCode?: number } };
+      const { name, message, $metadata } = cause as Error & {
+        $metadata?: { httpStatusCode?: number; attempts?: number };
+      };
+      tries += ($metadata?.attempts ?? 1) > 1 ? 2 : 1; // the SDK has tried it several times already
       const status = $metadata?.httpStatusCode ?? 500;
       const final = status >= 400 && status < 500 && status !== 408 && status !== 429;
-      if (tries >= TRIES || final)
+      if (tries > TRIES || final)
         throw new CauselineError('unreadable_input', 's3', `${what} cannot be read: ${name}: ${message}`, { cause });
       await sleep(200 * 2 ** tries);
     }

@@ -77,7 +77,7 @@ export function makeTrail({
     if (restart !== undefined) now += restart * HOUR;
     const from = backfill ? now - HOUR : now;
     const end = from + HOUR;
-    const files = counts.map((records, index) => log(from + (index + 1) * 60_000 * 5, records));
+    const files = counts.map((records, index) => log(from + ((index + 1) * HOUR) / (counts.length + 2), records));
     logs.push(files.map(({ key }) => key));
     const chain = backfill ? 'backfill' : 'standard';
     const before = restart === undefined ? last[chain] : undefined;
