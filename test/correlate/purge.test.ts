@@ -82,6 +82,27 @@ test('a purge has the causes that the story has, and no other', async (t) => {
   );
 });
 
+test('delete markers that are removed bring objects back: that is no purge', async (t) => {
+  const [story] = fc.sample(purgeStories({ versions: 40, copies: false, conflictEvery: null }), {
+    numRuns: 1,
+    seed: 9,
+  });
+  const rows = purgeEvidence(story!).map((row) =>
+    row.versionId === null
+      ? row
+      : {
+          ...row,
+          raw: row.raw.replace('"responseElements":null', '"responseElements":{"x-amz-delete-marker":"true"}'),
+        },
+  );
+  t.true(rows.some(({ raw }) => raw.includes('x-amz-delete-marker')));
+  const { correlated } = await told(t, [rows], false);
+  t.deepEqual(
+    correlated.findings.filter(({ kind }) => kind === 's3.version_purge'),
+    [],
+  );
+});
+
 test('what hid a purge stands in its chains, beside what brought it about', async (t) => {
   const [story] = fc.sample(
     purgeStories({ versions: 40, trail: 'blind', grantedDaysBefore: 3, scans: false, mfaOff: false, empties: false }),
