@@ -113,8 +113,8 @@ async function readUses(connection: DuckDBConnection, isNew: string, parts: Targ
        AND principal_type IS DISTINCT FROM 'AWSService' AND (${LOOKS} OR error_code IS NOT NULL OR destructive))
      SELECT principal, epoch_us(time_bucket(INTERVAL 1 MINUTE, event_time))::DOUBLE AS minute, action, object, outcome, count(*)::DOUBLE,
        epoch_us(max(event_time))::DOUBLE, min(concat(epoch_us(event_time), ' ', left(body_hash, 32))), min(caller), max(caller), min(source_ip), max(source_ip),
-       min(account_id), max(account_id), CASE WHEN outcome = 'denied' THEN source_ip END AS refused_from
-     FROM calls GROUP BY principal, minute, action, object, outcome, refused_from`,
+       account_id, CASE WHEN outcome = 'denied' THEN source_ip END AS refused_from
+     FROM calls GROUP BY principal, minute, action, object, outcome, account_id, refused_from`,
   );
   for await (const chunk of result) {
     const c = chunk.getColumns();
@@ -127,18 +127,18 @@ async function readUses(connection: DuckDBConnection, isNew: string, parts: Targ
         action: text(2)!,
         bucket: text(3),
         outcome: text(4) as Outcome,
-        count: c[5]![row] as number,
+        counts: [[text(12) ?? '', c[5]![row] as number] as const],
         firstMicros: Number(firstMicros),
         lastMicros: c[6]![row] as number,
         firstId,
         principals: [principal],
         callers: pair(8),
         sources: pair(10),
-        accounts: pair(12),
+        accounts: [text(12)].filter((one) => one !== null),
       };
       const minute = c[1]![row] as number;
       at(cloudScopes.principal(principal), minute).uses.push(use);
-      const from = text(14);
+      const from = text(13);
       if (from !== null && isAddress(from)) at(cloudScopes.ip(from), minute).uses.push(use);
     }
     await parts.added(chunk.rowCount);

@@ -65,6 +65,10 @@ test('a purge has the causes that the story has, and no other', async (t) => {
       assert.equal(purge !== undefined, story.versions >= 20);
       if (!purge) return;
       assert.equal(purge.measured['versions'], story.versions, 'copies in two accounts count once');
+      const used = correlated.findings.find(
+        ({ kind, keys }) => kind === 'iam.overreach' && keys.includes(purge.subject),
+      );
+      if (used) assert.equal(used.measured['calls'], story.versions, 'also as uses of a right');
       const rules = correlated.links
         .filter(({ effectFindingId, verdict }) => effectFindingId === purge.id && verdict !== 'INCONCLUSIVE')
         .map(({ rule, causeKind }) => `${rule} ${causeKind}`);
