@@ -65,6 +65,10 @@ test('a purge has the causes that the story has, and no other', async (t) => {
       assert.equal(purge !== undefined, story.versions >= 20);
       if (!purge) return;
       assert.equal(purge.measured['versions'], story.versions, 'copies in two accounts count once');
+      const used = correlated.findings.find(
+        ({ kind, keys }) => kind === 'iam.overreach' && keys.includes(purge.subject),
+      );
+      if (used) assert.equal(used.measured['calls'], story.versions, 'also as uses of a right');
       const rules = correlated.links
         .filter(({ effectFindingId, verdict }) => effectFindingId === purge.id && verdict !== 'INCONCLUSIVE')
         .map(({ rule, causeKind }) => `${rule} ${causeKind}`);
@@ -79,6 +83,27 @@ test('a purge has the causes that the story has, and no other', async (t) => {
       assert.ok(!roots.some((kind) => kind.startsWith('audit.')), 'what hid the purge chooses no root');
     }),
     10,
+  );
+});
+
+test('delete markers that are removed bring objects back: that is no purge', async (t) => {
+  const [story] = fc.sample(purgeStories({ versions: 40, copies: false, conflictEvery: null }), {
+    numRuns: 1,
+    seed: 9,
+  });
+  const rows = purgeEvidence(story!).map((row) =>
+    row.versionId === null
+      ? row
+      : {
+          ...row,
+          raw: row.raw.replace('"responseElements":null', '"responseElements":{"x-amz-delete-marker":"true"}'),
+        },
+  );
+  t.true(rows.some(({ raw }) => raw.includes('x-amz-delete-marker')));
+  const { correlated } = await told(t, [rows], false);
+  t.deepEqual(
+    correlated.findings.filter(({ kind }) => kind === 's3.version_purge'),
+    [],
   );
 });
 

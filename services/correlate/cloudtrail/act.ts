@@ -86,8 +86,8 @@ export interface Use {
   readonly action: string;
   readonly bucket: string | null;
   readonly outcome: Outcome;
-  /** Records; copies of one event in two accounts are two. */
-  readonly count: number;
+  /** Records, by the account whose trail has them: copies of one event are in two. */
+  readonly counts: readonly (readonly [account: string, records: number])[];
   readonly firstMicros: number;
   readonly lastMicros: number;
   /** Of the first by time and id. */
@@ -98,6 +98,12 @@ export interface Use {
   readonly sources: readonly string[];
   readonly accounts: readonly string[];
 }
+
+/** All records of it. */
+export const recordsOf = ({ counts }: Use): number => counts.reduce((sum, [, records]) => sum + records, 0);
+
+/** How often it was called: whoever calls has all of it in one account's trail, and other accounts have copies (S3 user guide, cross-account access). */
+export const callsOf = ({ counts }: Use): number => Math.max(...counts.map(([, records]) => records));
 
 export type Outcome = 'ok' | 'denied' | 'failed';
 

@@ -84,7 +84,7 @@ export const use = (seconds: number, action: string, more: Partial<Use> = {}): U
   action,
   bucket: null,
   outcome: 'ok',
-  count: 1,
+  counts: [['123456789012', 1]],
   firstMicros: at(seconds),
   lastMicros: at(seconds),
   firstId: `use-${seconds}-${action}`,

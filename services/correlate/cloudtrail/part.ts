@@ -62,13 +62,19 @@ function sum(a: Use, b: Use): Use {
   const first = a.firstMicros < b.firstMicros || (a.firstMicros === b.firstMicros && a.firstId < b.firstId) ? a : b;
   return {
     ...first,
-    count: a.count + b.count,
+    counts: added([...a.counts, ...b.counts]),
     lastMicros: Math.max(a.lastMicros, b.lastMicros),
     principals: extremes(a.principals, b.principals),
     callers: extremes(a.callers, b.callers),
     sources: extremes(a.sources, b.sources),
     accounts: extremes(a.accounts, b.accounts),
   };
+}
+
+function added(counts: Use['counts']): Use['counts'] {
+  const byAccount = new Map<string, number>();
+  for (const [account, records] of counts) byAccount.set(account, (byAccount.get(account) ?? 0) + records);
+  return [...byAccount].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** The least and the greatest text. */

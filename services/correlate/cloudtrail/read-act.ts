@@ -6,9 +6,8 @@ import { readSelectors } from './selectors.js';
 /** A record of the store, as far as acts are read from it. */
 export interface ActRow {
   readonly atMicros: number;
-  readonly eventId: string | null;
-  readonly sharedEventId: string | null;
-  readonly account: string | null;
+  /** sharedEventID, else eventID, else the evidence's own id. */
+  readonly identity: string;
   readonly region: string | null;
   readonly eventName: string;
   readonly action: string;
@@ -16,6 +15,8 @@ export interface ActRow {
   readonly error: string | null;
   readonly bucket: string | null;
   readonly key: string | null;
+  /** The version was a delete marker: what it hid is there again. */
+  readonly removesMarker: boolean;
   /** The record's text, where more than the columns is needed. */
   readonly raw: string | null;
   readonly evidenceId: string;
@@ -115,7 +116,7 @@ export function readAct(row: ActRow): ScopedAct | undefined {
     act: {
       type: 'act',
       atMicros: row.atMicros,
-      identity: row.sharedEventId ?? row.eventId ?? row.evidenceId,
+      identity: row.identity,
       action: row.action,
       eventName: row.eventName,
       error: row.error,
@@ -135,8 +136,9 @@ interface Read {
   readonly detail: Detail | null;
 }
 
-const deletion = ({ bucket }: ActRow): Read | undefined =>
-  bucket === null ? undefined : { scope: cloudScopes.bucket(bucket), detail: null };
+/** Removing a delete marker destroys nothing: it is how a deleted object comes back (S3 user guide, "Managing delete markers"). */
+const deletion = ({ bucket, removesMarker }: ActRow): Read | undefined =>
+  bucket === null || removesMarker ? undefined : { scope: cloudScopes.bucket(bucket), detail: null };
 
 function detailOf(row: ActRow, { request, response }: Whole): Read | undefined {
   const { eventName } = row;
@@ -165,8 +167,10 @@ function policyChange(row: ActRow, change: PolicyChange['change'], request: Json
   const role = textOf(request['roleName']);
   const policy = textOf(request['policyArn']) ?? textOf(request['policyName']);
   const name = role ?? user;
-  if (name === undefined || policy === undefined || row.account === null) return undefined;
-  const scope = cloudScopes.principal(`arn:aws:iam::${row.account}:${role === undefined ? 'user' : 'role'}/${name}`);
+  if (name === undefined || policy === undefined || row.who.account === null) return undefined;
+  const scope = cloudScopes.principal(
+    `arn:aws:iam::${row.who.account}:${role === undefined ? 'user' : 'role'}/${name}`,
+  );
   return { scope, detail: { of: 'policy', change, policy, statements: kept(request['policyDocument']) } };
 }
 
@@ -174,7 +178,7 @@ function policyText(row: ActRow, request: Json, response: Json): Read | undefine
   const created = objectOf(response['policy']);
   const version = objectOf(response['policyVersion']);
   const arn = textOf(request['policyArn']) ?? textOf(created['arn']) ?? arnOfName(row, request);
-  if (arn === undefined || row.account === null) return undefined;
+  if (arn === undefined || row.who.account === null) return undefined;
   const detail: PolicyText = {
     of: 'policy_text',
     arn,
@@ -185,12 +189,12 @@ function policyText(row: ActRow, request: Json, response: Json): Read | undefine
     statements: row.eventName === 'SetDefaultPolicyVersion' ? null : kept(request['policyDocument']),
     isDefault: row.eventName !== 'CreatePolicyVersion' || request['setAsDefault'] === true,
   };
-  return { scope: cloudScopes.policies(row.account), detail };
+  return { scope: cloudScopes.policies(row.who.account), detail };
 }
 
-function arnOfName({ account }: ActRow, request: Json): string | undefined {
+function arnOfName({ who }: ActRow, request: Json): string | undefined {
   const name = textOf(request['policyName']);
-  return name === undefined ? undefined : `arn:aws:iam::${account}:policy${textOf(request['path']) ?? '/'}${name}`;
+  return name === undefined ? undefined : `arn:aws:iam::${who.account}:policy${textOf(request['path']) ?? '/'}${name}`;
 }
 
 /** Statements as far as they bear on what is destructive. */
@@ -207,7 +211,7 @@ function trailChange(row: ActRow, change: TrailChange['change'], request: Json, 
   if (name === undefined) return undefined;
   const arn = name.startsWith('arn:')
     ? name
-    : `arn:aws:cloudtrail:${row.region ?? ''}:${row.account ?? ''}:trail/${name}`;
+    : `arn:aws:cloudtrail:${row.region ?? ''}:${row.who.account ?? ''}:trail/${name}`;
   const detail: TrailChange = {
     of: 'trail',
     change,

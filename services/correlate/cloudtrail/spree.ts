@@ -43,8 +43,9 @@ export interface SpreeState {
   readonly usual: Map<string, [day: number, count: number][]>;
 }
 
-/** Texts of which a spree names no more than this. */
-const NAMED = 100;
+/** Of callers, addresses and programs no more than this are named. */
+const NAMED = 20;
+const PREFIXES_NAMED = 100;
 
 export interface SpreeLimits {
   readonly quietGap: Duration;
@@ -133,14 +134,14 @@ function take(spree: Spree, act: Act, says: string | undefined): void {
     spree.keyless++;
     return;
   }
-  addText(spree.prefixes, topPrefix(key));
+  addText(spree.prefixes, topPrefix(key), PREFIXES_NAMED);
   spree.lastKey = key;
   const day = dayIn(key);
   if (day !== undefined) spree.days = hull(spree.days, day);
 }
 
-function addText(texts: string[], text: string | null): void {
-  if (text !== null && texts.length < NAMED && !texts.includes(text)) texts.push(text);
+function addText(texts: string[], text: string | null, most = NAMED): void {
+  if (text !== null && texts.length < most && !texts.includes(text)) texts.push(text);
 }
 
 function hull(days: Spree['days'], day: string): NonNullable<Spree['days']> {
@@ -179,6 +180,8 @@ export function isUsual(
 
 function note({ usual }: SpreeState, { principal, firstMicros, count }: Spree): void {
   usual.set(principal, noted(usual.get(principal) ?? [], firstMicros, count));
+  const weekAgo = Math.floor(firstMicros / DAY_MICROS) - DAYS_LOOKED_BACK;
+  for (const [other, days] of usual) if (days.every(([day]) => day < weekAgo)) usual.delete(other);
 }
 
 /** The days before and that of a moment, the most of each; what is older than a week is let go. */

@@ -1,7 +1,7 @@
 import { micros } from '../../../shared/duration.js';
 import { entityType } from '../../../shared/entity.js';
 import type { FindingDraft } from '../../../shared/finding.js';
-import type { Use } from '../cloudtrail/act.js';
+import { callsOf, recordsOf, type Use } from '../cloudtrail/act.js';
 import { DAY_SECONDS, use, uses } from '../cloudtrail/examples.js';
 import { cloudKeys, evidenceFrom, isUsual, noted, SECOND_MICROS, shortName } from '../cloudtrail/spree.js';
 import { detector } from '../detector.js';
@@ -24,7 +24,8 @@ interface Seen {
   readonly firstMicros: number;
   lastMicros: number;
   readonly id: string;
-  count: number;
+  calls: number;
+  records: number;
   principals: readonly string[];
   callers: readonly string[];
   sources: readonly string[];
@@ -80,19 +81,34 @@ const looksAround = ({ action, outcome }: Use): boolean =>
   outcome === 'denied' || /^[^:]+:(?:List|Describe|Get|Head|Search|Lookup|BatchGet)/.test(action);
 
 /** A scan that is under way has each operation once. Before it each minute stands for itself, so that it begins where it began. */
-function see({ seen, open }: State, { action, outcome, firstId, ...one }: Use): void {
+function see({ seen, open }: State, one: Use): void {
+  const { action, outcome, firstId } = one;
   const refused = outcome === 'denied';
   const known = open && seen.find((other) => other.action === action && other.refused === refused);
   if (known) {
     known.lastMicros = Math.max(known.lastMicros, one.lastMicros);
-    known.count += one.count;
+    known.calls += callsOf(one);
+    known.records += recordsOf(one);
     known.principals = together(known.principals, one.principals);
     known.callers = together(known.callers, one.callers);
     known.sources = together(known.sources, one.sources);
     return;
   }
-  const { firstMicros, lastMicros, count, principals, callers, sources, accounts } = one;
-  seen.push({ action, refused, firstMicros, lastMicros, id: firstId, count, principals, callers, sources, accounts });
+  const { firstMicros, lastMicros, principals, callers, sources, accounts } = one;
+  const [calls, records] = [callsOf(one), recordsOf(one)];
+  seen.push({
+    action,
+    refused,
+    firstMicros,
+    lastMicros,
+    id: firstId,
+    calls,
+    records,
+    principals,
+    callers,
+    sources,
+    accounts,
+  });
 }
 
 const NAMED = 20;
@@ -171,7 +187,7 @@ function close(state: State, subject: string, continues: boolean): FindingDraft[
         s3_operations: [
           ...new Set(seen.map(({ action }) => action).filter((action) => action.startsWith('s3:'))),
         ].sort(),
-        calls: seen.reduce((sum, { count }) => sum + count, 0),
+        calls: seen.reduce((sum, { calls }) => sum + calls, 0),
         principals: who.principals,
         sessions: who.callers,
         sources: who.sources,
@@ -180,7 +196,7 @@ function close(state: State, subject: string, continues: boolean): FindingDraft[
       shortBaseline: false,
       keys: [...new Set([own, ...cloudKeys(who)])],
       evidence: evidenceFrom(seen.map(({ id }) => id).slice(0, EVIDENCE_KEPT)),
-      evidenceCount: seen.reduce((sum, { count }) => sum + count, 0),
+      evidenceCount: seen.reduce((sum, { records }) => sum + records, 0),
     },
   ];
 }

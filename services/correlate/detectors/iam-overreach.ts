@@ -1,7 +1,7 @@
 import { humanMicros, micros } from '../../../shared/duration.js';
 import { entityKey } from '../../../shared/entity.js';
 import type { FindingDraft } from '../../../shared/finding.js';
-import type { Act, PolicyChange, PolicyText, Use } from '../cloudtrail/act.js';
+import { type Act, callsOf, type PolicyChange, type PolicyText, recordsOf, type Use } from '../cloudtrail/act.js';
 import { act, allowing, grant, use, uses } from '../cloudtrail/examples.js';
 import { type Decision, evaluate, matchesText, reachOf, readPolicy, type Statement } from '../cloudtrail/iam-policy.js';
 import { MANAGED_POLICIES } from '../cloudtrail/managed-policies.js';
@@ -26,7 +26,8 @@ interface Open {
   readonly action: string;
   readonly firstMicros: number;
   lastMicros: number;
-  count: number;
+  calls: number;
+  records: number;
   readonly ids: string[];
   readonly policy: string;
   readonly held: Held;
@@ -208,7 +209,8 @@ function open(state: State, one: Use, policy: string, held: Held, decision: Deci
     action: one.action,
     firstMicros,
     lastMicros: one.lastMicros,
-    count: 0,
+    calls: 0,
+    records: 0,
     ids: [],
     policy,
     held,
@@ -222,7 +224,8 @@ function open(state: State, one: Use, policy: string, held: Held, decision: Deci
   };
   state.open.set(name, running);
   running.lastMicros = Math.max(running.lastMicros, one.lastMicros);
-  running.count += one.count;
+  running.calls += callsOf(one);
+  running.records += recordsOf(one);
   if (running.ids.length < NAMED) running.ids.push(one.firstId);
   running.buckets = together(running.buckets, one.bucket === null ? [] : [one.bucket]);
   running.callers = together(running.callers, one.callers);
@@ -264,12 +267,12 @@ function draft(one: Open, firstUseMicros: number, continues: boolean): FindingDr
     cut: one.cut,
     continues,
     severity: reach === 'part of a bucket' ? 'warning' : 'critical',
-    summary: `${shortName(one.principal)} used ${one.action} (${counted(one.count, 'call')}), which policy ${policy} allows for ${reach} since ${iso(held.atMicros)}${
+    summary: `${shortName(one.principal)} used ${one.action} (${counted(one.calls, 'call')}), which policy ${policy} allows for ${reach} since ${iso(held.atMicros)}${
       one.firstMicros > held.atMicros ? `, ${humanMicros(one.firstMicros - held.atMicros)} before` : ''
     }`,
     measured: {
       action: one.action,
-      calls: one.count,
+      calls: one.calls,
       buckets: one.buckets,
       policy,
       granted_at: iso(held.atMicros),
@@ -289,7 +292,7 @@ function draft(one: Open, firstUseMicros: number, continues: boolean): FindingDr
       ...cloudKeys({ ...one, principals: [one.principal] }),
     ].filter((key, index, keys) => keys.indexOf(key) === index),
     evidence: evidenceFrom([held.id, ...one.ids]),
-    evidenceCount: one.count + 1,
+    evidenceCount: one.records + 1,
   };
 }
 
