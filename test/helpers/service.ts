@@ -67,7 +67,7 @@ export function startService(
     wake();
   });
   let over = false;
-  void end.then(() => {
+  child.on('close', () => {
     over = true;
     wake();
   });
