@@ -44,7 +44,21 @@ function codec(name: CodecName, compress: Compress) {
 
 /** The inflated bytes of a batch. Throws what is wrong with it, in a sentence. */
 export async function decompress(name: CodecName, compressed: Buffer): Promise<Buffer> {
-  return INFLATE[name](compressed);
+  const inflated = await INFLATE[name](compressed);
+  if (!endsWithARecord(inflated)) throw new Error('its records do not end where it ends');
+  return inflated;
+}
+
+/** Not every codec has a checksum: garbage may inflate to garbage. Each record begins with its length, but in the old message sets (a first offset, so a zero). */
+function endsWithARecord(bytes: Buffer): boolean {
+  let at = 0;
+  while (at < bytes.length && bytes[at] !== 0) {
+    const first = at;
+    while (bytes[at]! >= 0x80) at += 1;
+    at += 1;
+    at += Math.floor(varint(bytes.subarray(first, at)) / 2); // zigzag
+  }
+  return bytes.length > 0 && (at === bytes.length || (at === 0 && bytes[0] === 0));
 }
 
 const gunzip = promisify(unzip);
@@ -84,7 +98,7 @@ async function unsnappyBlock(block: Buffer): Promise<Buffer> {
   return Buffer.from(await uncompress(block, { asBuffer: true }));
 }
 
-/** A snappy block begins with the length that it inflates to. */
+/** The first number of these bytes, seven bits a byte, the lowest first; a snappy block begins with the length that it inflates to. */
 function varint(bytes: Buffer): number {
   let value = 0;
   for (let index = 0; index < 5; index++) {

@@ -82,7 +82,7 @@ export function closing(at: string): Message[] {
   ];
 }
 
-function lengths(line: string, list: string): number {
+export function lengths(line: string, list: string): number {
   let sum = 0;
   JSON.parse(line, (key, value: unknown) => {
     if (key === list) sum += (value as unknown[]).length;

@@ -67,12 +67,10 @@ export function startService(
     wake();
   });
   let over = false;
-  const noteEnd = async () => {
-    await end;
+  child.on('close', () => {
     over = true;
     wake();
-  };
-  void noteEnd();
+  });
   const saw = (text: string) =>
     new Promise<string>((found, missed) => {
       const look = () => {

@@ -60,14 +60,14 @@ test.serial('SIGTERM stores what was read, tells Kafka how far, leaves the group
   await withDuckDb(place.db, async (connection) => {
     const positions = await rows(
       connection,
-      `SELECT "partition", next_offset::VARCHAR FROM kafka_positions WHERE source = 'cloudtrail' ORDER BY ALL`,
+      `SELECT "partition" || ' ' || next_offset FROM kafka_positions WHERE source = 'cloudtrail' ORDER BY ALL`,
     );
     t.deepEqual(
-      topic!.partitions.map(({ partition, offset }) => [partition, offset]).sort(),
-      positions,
+      topic!.partitions.map(({ partition, offset }) => `${partition} ${offset}`).sort(),
+      positions.flat(),
       'the offsets that Kafka knows are those of the store',
     );
-    const store = await value(connection, 'SELECT store_id FROM _store.identity');
+    const store = String(await value(connection, 'SELECT store_id FROM _store.identity'));
     for (const { metadata } of topic!.partitions) t.regex(metadata!, new RegExp(`^causeline ${store} \\d+$`));
   });
   await accountedFor(t, place.db, produced.at);
@@ -171,14 +171,17 @@ test.serial('it waits for topics that do not exist yet, then reads them from the
   let text = '';
   await until(async () => {
     ({ text } = await service.get('/metrics'));
-    return /^causeline_correlations_total [1-9]/m.test(text) && /^causeline_dirty_commits 0/m.test(text);
+    return (
+      /^causeline_correlations_total [1-9]/m.test(text) &&
+      /^causeline_dirty_commits 0/m.test(text) &&
+      text.includes('causeline_lag_offsets{')
+    );
   });
   for (const name of [
     'messages_total{source="cloudtrail"} 2',
     'rows_total{source="cloudtrail"} 1',
     'duplicates_total 0',
     'redelivered_total 0',
-    'lag_offsets{topic=',
     'quarantined_total{reason="bad_json"} 1',
     'commit_duration_count',
     'freshness',
@@ -210,17 +213,16 @@ test.serial(
     const ready = await prepared(t);
     if (!ready) return;
     const { place, produced } = ready;
-    const messages = messagesOf(incident(5, { cloudtrailRecords: 60 }));
-    await produced.send(messages.filter((_, index) => index % 2 === 0));
+    await produced.send(messagesOf(incident(5, { cloudtrailRecords: 60 })));
     await catchUp(t, place);
-    await produced.send([...messages.filter((_, index) => index % 2 === 1), ...closing('2026-03-01T12:00:00Z')]);
+    await produced.send(closing('2026-03-01T12:00:00Z'));
     await catchUp(t, place);
     const recorded = await withDuckDb(place.db, (connection) =>
       rows(connection, `SELECT chain_id || '/r' || revision FROM chain_history ORDER BY ALL`),
     );
     t.true(recorded.length >= 2);
     const events = await eventsOf(place, recorded.length);
-    t.deepEqual(events.map(({ id }) => [id]).sort(), recorded);
+    t.deepEqual(events.map(({ id }) => id).sort(), recorded.flat());
     for (const { specversion, type, subject, data } of events) {
       t.is(specversion, '1.0');
       t.is(type, 'causeline.chain.revision');
