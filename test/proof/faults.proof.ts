@@ -13,6 +13,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { type KafkaOptions, type RunningKafka, startKafka } from '../../infra/launch/kafka.js';
 import { FAST_CLEANUP } from '../../infra/launch/kafka-properties.js';
+import { random } from '../../replay/generate/random.js';
 import { incident } from '../helpers/incident.js';
 import { kafkaCanStart, kafkaClient, kafkaForTests } from '../helpers/kafka.js';
 import { accountedFor, closing, messagesOf, Produced, poison, record } from '../helpers/produced.js';
@@ -73,10 +74,8 @@ test.serial('a second consumer of the group joins and leaves; what it had is rea
   const place = placeIn(temporaryFolder(t), kafka.brokers, kafka.topic);
   const produced = await Produced.start(t, place, { partitions: 4 });
   const service = startService(t, place);
-  const send = (word: string) =>
-    produced.send(records(word, 200), {
-      between: (from: number, to: number) => from + Math.random() * (to - from),
-    } as never);
+  const chance = random(4);
+  const send = (word: string) => produced.send(records(word, 200), chance);
   await send('alone');
   await until(async () => (await storedBy(service)) === 200);
   const second = kafkaClient(kafka.brokers).consumer({ groupId: `${place.group}-cloudtrail`, sessionTimeout: 6000 });
@@ -295,7 +294,7 @@ for (const [title, { harm, incident: called }] of Object.entries(HARMS))
       ...closing('2026-03-01T12:00:00Z'),
     ]);
     await until(async () => (await storedBy(service)) >= 30);
-    await pause(1500); // Kafka has heard of it
+    await kafkaHasHeard(place, 60);
     service.child.kill('SIGKILL');
     await service.ended;
     harm(place.db, older);
@@ -313,3 +312,14 @@ for (const [title, { harm, incident: called }] of Object.entries(HARMS))
     }
     t.true(existsSync(place.db));
   });
+
+/** The group's offsets are a witness of how far the store was. */
+async function kafkaHasHeard({ brokers, group, topics }: Place, least: number): Promise<void> {
+  const admin = kafkaClient(brokers).admin();
+  await admin.connect();
+  await until(async () => {
+    const [topic] = await admin.fetchOffsets({ groupId: `${group}-cloudtrail`, topics: [topics.cloudtrail] });
+    return Number(topic!.partitions[0]!.offset) >= least;
+  });
+  await admin.disconnect();
+}
