@@ -4,6 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Cases, writeCases } from './case-folders.js';
+import { type Bounds, median, ratio, report, say } from './figures.js';
 import type { Measured, Step } from './step.js';
 
 /**
@@ -16,8 +17,7 @@ const RECORDS = 200_000;
 const SPANS = 200_000;
 const ROUNDS = 3;
 
-/** What must hold, by the field that it is about. */
-const BOUNDS: Readonly<Record<string, { readonly least?: number; readonly most?: number }>> = {
+const BOUNDS: Bounds = {
   cloudtrail_wall_ratio: { least: 0.5 },
   cloudtrail_cpu_ratio: { least: 0.5 },
   wall_4x_to_1x: { most: 4.4 },
@@ -34,11 +34,7 @@ let dbs = 0;
 say(`writing ${4 * RECORDS} records and ${4 * SPANS} spans`);
 const cases = await writeCases(root, { records: RECORDS, spans: SPANS });
 const figures = await measure(cases);
-process.stdout.write(`${JSON.stringify(figures)}\n`);
-for (const broken of unmet(figures)) {
-  say(broken);
-  process.exitCode = 1;
-}
+report(figures, BOUNDS);
 
 async function measure({ cloudtrail, spans, whole, bytesARecord }: Cases): Promise<Record<string, number>> {
   const replayed: Measured[] = [];
@@ -61,7 +57,7 @@ async function measure({ cloudtrail, spans, whole, bytesARecord }: Cases): Promi
   mustBe(RECORDS, [...replayed, ...duckdb, ...frugal]);
   mustBe(SPANS, [...replayedSpans, ...decoded]);
   const wallOnce = median(once.map(wall));
-  return rounded({
+  return {
     cloudtrail_wall_ratio: ratio(duckdb, replayed, wall),
     cloudtrail_cpu_ratio: ratio(duckdb, replayed, cpu),
     cloudtrail_cpu_ratio_to_one_thread: ratio(frugal, replayed, cpu),
@@ -90,7 +86,7 @@ async function measure({ cloudtrail, spans, whole, bytesARecord }: Cases): Promi
     findings: fourTimes.findings,
     chains: fourTimes.chains,
     rounds: ROUNDS,
-  });
+  };
 }
 
 function newDb(): string {
@@ -130,33 +126,4 @@ function peak(step: Measured): number {
 
 function mib(bytes: number): number {
   return bytes / 2 ** 20;
-}
-
-/** Of each round, so that what else the machine does falls on both. */
-function ratio(other: readonly Measured[], replayed: readonly Measured[], of: (step: Measured) => number): number {
-  return median(other.map((step, round) => of(step) / of(replayed[round]!)));
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle) - 1]!) / 2;
-}
-
-function rounded(of: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(of).map(([name, value]) => [name, Number(value.toFixed(value < 100 ? 3 : 0))]),
-  );
-}
-
-function* unmet(of: Readonly<Record<string, number>>): Generator<string> {
-  for (const [field, { least = Number.NEGATIVE_INFINITY, most = Number.POSITIVE_INFINITY }] of Object.entries(BOUNDS)) {
-    const value = of[field]!;
-    if (value < least) yield `not met: ${field} is ${value}, at least ${least} is asked`;
-    if (value > most) yield `not met: ${field} is ${value}, at most ${most} is asked`;
-  }
-}
-
-function say(text: string): void {
-  process.stderr.write(`bench: ${text}\n`);
 }

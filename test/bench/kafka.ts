@@ -10,6 +10,7 @@ import { askWriter } from '../../services/query/socket.js';
 import { kafkaClient } from '../../shared/kafka/client.js';
 import { createTopics } from '../../shared/kafka/topics.js';
 import { chance } from './chance.js';
+import { type Bounds, median, ratio, report, say } from './figures.js';
 import { batchedSpansTopic, cloudtrailTopic, metricsTopic, singleSpansTopic, type TopicData } from './kafka-data.js';
 import type { KafkaMeasured, KafkaStep } from './kafka-step.js';
 
@@ -29,7 +30,7 @@ const RECORDS_PER_SECOND = 2_000;
 const SOAK_SECONDS = 120;
 const TICKS_PER_SECOND = 20;
 
-const BOUNDS: Readonly<Record<string, { readonly least?: number; readonly most?: number }>> = {
+const BOUNDS: Bounds = {
   cloudtrail_wall_ratio: { least: 0.4 },
   spans_wall_ratio: { least: 0.4 },
   single_spans_wall_ratio: { least: 0.4 },
@@ -46,11 +47,7 @@ const brokers = broker.brokers.join();
 const kafka = kafkaClient({ brokers: [...broker.brokers], clientId: 'bench', sessionTimeoutMs: 30_000 });
 try {
   const figures = { ...(await throughput()), ...(await soak()) };
-  process.stdout.write(`${JSON.stringify(rounded(figures))}\n`);
-  for (const broken of unmet(figures)) {
-    say(broken);
-    process.exitCode = 1;
-  }
+  report(figures, BOUNDS);
 } finally {
   await broker.stop();
 }
@@ -225,36 +222,6 @@ function quantile(values: readonly number[], q: number): number {
   return values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(q * values.length))]!;
 }
 
-function ratio(
-  other: readonly KafkaMeasured[],
-  ran: readonly KafkaMeasured[],
-  of: (measured: KafkaMeasured) => number,
-): number {
-  return median(other.map((each, round) => of(each) / of(ran[round]!)));
-}
-
-function median(values: readonly number[]): number {
-  return quantile(values, 0.5);
-}
-
-function rounded(of: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(of).map(([name, value]) => [name, Number(value.toFixed(value < 100 ? 3 : 0))]),
-  );
-}
-
-function* unmet(of: Readonly<Record<string, number>>): Generator<string> {
-  for (const [field, { least = Number.NEGATIVE_INFINITY, most = Number.POSITIVE_INFINITY }] of Object.entries(BOUNDS)) {
-    const value = of[field]!;
-    if (!(value >= least)) yield `not met: ${field} is ${value}, at least ${least} is asked`;
-    if (!(value <= most)) yield `not met: ${field} is ${value}, at most ${most} is asked`;
-  }
-}
-
 function pause(millis: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, millis));
-}
-
-function say(text: string): void {
-  process.stderr.write(`bench: ${text}\n`);
 }
