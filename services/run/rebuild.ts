@@ -39,6 +39,7 @@ async function completeLedger(db: string): Promise<readonly string[]> {
   if (!existsSync(db)) throw await notThere(db, `There is no file ${db}`);
   try {
     const store = await openStore(db);
+    await store.checkpoint(); // its log must not stay behind for the file that takes its place
     store.close();
     return store.notices;
   } catch (cause) {
@@ -87,6 +88,7 @@ async function swap(db: string, fresh: string, keptAs: string): Promise<string> 
   } catch {
     renameSync(db, kept); // a file system without hard links
   }
+  if (existsSync(`${db}.wal`)) renameSync(`${db}.wal`, `${kept}.wal`);
   renameSync(fresh, db);
   if (existsSync(ledgerPath(fresh))) renameSync(ledgerPath(fresh), ledgerPath(db));
   await syncFolder(db);

@@ -78,6 +78,7 @@ async function anew(db: string, why: string): Promise<Store> {
 async function remade(db: string, store: Store, stands: bigint, ahead: readonly Head[]): Promise<Store> {
   const { storeId } = store;
   const last = ahead.map(({ commitSeq }) => commitSeq).sort((a, b) => Number(b - a))[0];
+  await store.checkpoint();
   store.close();
   const { kept } = await rebuild(db, 'rolled-back');
   const fresh = await openStore(db);
@@ -87,6 +88,7 @@ async function remade(db: string, store: Store, stands: bigint, ahead: readonly 
     'rolled_back',
     `${db} held ${stands} commits of ${last}: it was kept as ${kept} (store ${storeId}), and what it lost is read again from Kafka.`,
   );
+  await fresh.checkpoint();
   fresh.close();
   return openStore(db);
 }
