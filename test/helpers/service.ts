@@ -93,7 +93,8 @@ export function startService(
     saw,
     get: async (path) => {
       const address = /http=(\S+)/.exec(await saw(' runs '))?.[1];
-      const response = await fetch(`http://${address}${path}`);
+      const url = `http://${address}${path}`;
+      const response = await fetch(url).catch(() => fetch(url)); // a kept connection may have been closed meanwhile
       return { status: response.status, text: await response.text() };
     },
   };

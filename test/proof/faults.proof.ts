@@ -262,7 +262,8 @@ const HARMS: Readonly<Record<string, { harm(db: string, older: string): void; in
   'a write-ahead log with garbage inside': {
     harm: (db) => {
       const log = readFileSync(`${db}.wal`);
-      log.fill(0xab, log.length / 2, log.length / 2 + 64);
+      const middle = Math.floor(log.length / 2);
+      log.fill(0xab, middle, middle + 64);
       writeFileSync(`${db}.wal`, log);
     },
     incident: 'damaged',
