@@ -84,3 +84,17 @@ function stampMicros(stamp: string | undefined): number | undefined {
 }
 
 const STAMP = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)?Z$/;
+
+/** What was looked through, so that what is absent from it is absent indeed. Microseconds; null where there is no bound. */
+export interface TrailLook {
+  readonly archive: string;
+  readonly bucket: string | null;
+  /** Object keys that begin so. */
+  readonly prefix: string;
+  /** Objects made from then on … */
+  readonly fromMicros: number | null;
+  /** … up to then. */
+  readonly untilMicros: number | null;
+  /** Digests should reach this time. */
+  readonly dueMicros: number | null;
+}

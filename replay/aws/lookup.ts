@@ -67,13 +67,26 @@ function pageFile(id: string, events: readonly Event[]): InputFile {
   return { source: 'cloudtrail', id, open: () => Readable.from([Buffer.from(text)], { objectMode: false }) };
 }
 
-/** One request at a time; the pace counts from the answer, since a first request takes its time to go out. Throttled ones wait longer. */
+/** When the next request may go out. The pace counts from an answer, since a first request takes its time to go out; after failures in a row it slows down. */
+export class Pace {
+  #next = 0;
+
+  answered(nowMillis: number, failures: number): void {
+    this.#next = nowMillis + Math.min(LONGEST_WAIT_MS, PACE_MS * 2 ** failures);
+  }
+
+  waitMillis(nowMillis: number): number {
+    return Math.max(0, this.#next - nowMillis);
+  }
+}
+
+/** One request at a time. */
 function paced(client: CloudTrailClient): Ask {
-  let next = 0;
+  const pace = new Pace();
   return async (StartTime, EndTime, token) => {
     for (let tries = 1; ; tries++) {
-      await sleep(Math.max(0, next - performance.now()));
-      let pause = PACE_MS;
+      await sleep(pace.waitMillis(performance.now()));
+      let failures = 0;
       try {
         const command = new LookupEventsCommand({
           StartTime,
@@ -84,9 +97,9 @@ function paced(client: CloudTrailClient): Ask {
         return await client.send(command);
       } catch (cause) {
         if (tries >= TRIES || !mayPass(cause)) throw failed(cause);
-        pause = Math.min(LONGEST_WAIT_MS, PACE_MS * 2 ** tries);
+        failures = tries;
       } finally {
-        next = performance.now() + pause;
+        pace.answered(performance.now(), failures);
       }
     }
   };

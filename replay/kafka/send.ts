@@ -1,5 +1,6 @@
 import kafkajs, { type Kafka, type Producer } from 'kafkajs';
 import { groupBy } from '../../shared/group.js';
+import { inParts } from '../../shared/kafka/parts.js';
 import { createTopics } from '../../shared/kafka/topics.js';
 import { type Case, openCase } from '../case.js';
 import { type CaseMessage, messagesOf } from './messages.js';
@@ -17,9 +18,8 @@ export type Speed = 'max' | number;
 /** A topic that is missing is made with so many partitions. */
 const PARTITIONS = 3;
 
-/** Messages that go out in one request. */
+/** Messages that are gathered before they go out. */
 const AT_ONCE = 200;
-const BYTES_AT_ONCE = 4 * 1024 * 1024;
 
 /**
  * Drives a case through its topics. Event times stay as they are; the broker's own times are those of sending. With `max` files follow each other as they are read; paced, all
@@ -54,7 +54,7 @@ export async function sendCase(
 }
 
 async function* partsOf(opened: Case, speed: Speed): AsyncGenerator<CaseMessage[]> {
-  if (speed === 'max') yield* inParts(all(opened));
+  if (speed === 'max') yield* gathered(all(opened));
   else yield* paced(opened, speed);
 }
 
@@ -62,16 +62,13 @@ async function* all({ files }: Case): AsyncGenerator<CaseMessage> {
   for (const file of files) yield* messagesOf(file);
 }
 
-async function* inParts(messages: AsyncIterable<CaseMessage>): AsyncGenerator<CaseMessage[]> {
+async function* gathered(messages: AsyncIterable<CaseMessage>): AsyncGenerator<CaseMessage[]> {
   let part: CaseMessage[] = [];
-  let bytes = 0;
   for await (const message of messages) {
     part.push(message);
-    bytes += message.value.length;
-    if (part.length < AT_ONCE && bytes < BYTES_AT_ONCE) continue;
+    if (part.length < AT_ONCE) continue;
     yield part;
     part = [];
-    bytes = 0;
   }
   if (part.length > 0) yield part;
 }
@@ -103,13 +100,12 @@ async function send(
   topics: Readonly<Record<string, string>>,
   part: readonly CaseMessage[],
 ): Promise<void> {
-  const bySource = groupBy(part, ({ source }) => source);
-  await producer.sendBatch({
-    acks: -1,
-    compression: kafkajs.CompressionTypes.GZIP,
-    topicMessages: [...bySource].map(([source, messages]) => ({
-      topic: topics[source]!,
-      messages: messages.map(({ value }) => ({ value })),
-    })),
-  });
+  for (const [source, messages] of groupBy(part, (message) => message.source))
+    for (const few of inParts(messages))
+      await producer.send({
+        topic: topics[source]!,
+        acks: -1,
+        compression: kafkajs.CompressionTypes.GZIP,
+        messages: few.map(({ value }) => ({ value })),
+      });
 }

@@ -33,14 +33,12 @@ export class Figures {
   conflicts = 0;
   commits = 0;
   correlations = 0;
-  lastCommitMillis: number | undefined;
   /** Broker time of the newest message that is stored. */
   newestMillis: number | undefined;
   lags: readonly Lag[] = [];
 
-  stored(stored: Stored, nowMillis: number): void {
+  stored(stored: Stored): void {
     this.commits += 1;
-    this.lastCommitMillis = nowMillis;
     this.duplicates += stored.duplicates;
     this.conflicts += stored.conflicts;
     for (const [source, count] of Object.entries(stored.stored)) this.rows.add(source, count);

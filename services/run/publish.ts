@@ -1,5 +1,6 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { CompressionTypes, type Kafka, Partitioners, type Producer } from 'kafkajs';
+import { inParts } from '../../shared/kafka/parts.js';
 import { createTopics } from '../../shared/kafka/topics.js';
 import { log } from '../../shared/log.js';
 import { readWholeRevisions, type WholeRevision } from '../../shared/store/derived.js';
@@ -32,8 +33,6 @@ export class Publisher {
   #wanted = false;
   #attempt: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
-  /** Revisions sent since the start. */
-  sent = 0;
 
   private constructor(kafka: Kafka, topic: string, storeId: string, connection: DuckDBConnection) {
     this.#kafka = kafka;
@@ -91,19 +90,18 @@ export class Publisher {
     ]);
     if (revisions.length === 0) return;
     await this.#connect();
-    await this.#producer.send({
-      topic: this.#topic,
-      acks: -1,
-      compression: CompressionTypes.GZIP,
-      messages: revisions.map((revision) => ({
-        key: revision.chain.id,
-        value: JSON.stringify(chainEvent(revision, this.#storeId)),
-        headers: { 'content-type': 'application/cloudevents+json; charset=UTF-8' },
-      })),
-    });
-    this.sent += revisions.length;
+    for (const part of inParts(revisions.map((revision) => this.#messageOf(revision))))
+      await this.#producer.send({ topic: this.#topic, acks: -1, compression: CompressionTypes.GZIP, messages: part });
     const last = Math.max(...revisions.map(({ derivedSeq }) => derivedSeq));
     await this.#sentUpTo(BigInt(last));
+  }
+
+  #messageOf(revision: WholeRevision): { key: string; value: string; headers: Record<string, string> } {
+    return {
+      key: revision.chain.id,
+      value: JSON.stringify(chainEvent(revision, this.#storeId)),
+      headers: { 'content-type': 'application/cloudevents+json; charset=UTF-8' },
+    };
   }
 
   async #sentUpTo(derivedSeq: bigint): Promise<void> {

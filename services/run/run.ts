@@ -194,7 +194,7 @@ class Service {
   }
 
   #stored(stored: Stored): void {
-    this.#figures.stored(stored, Date.now());
+    this.#figures.stored(stored);
     this.#telemetry.commitTook(stored.seconds);
     if (stored.commitSeq === undefined) return;
     for (const stretch of stored.stretches)

@@ -1,5 +1,5 @@
 import { groupBy } from '../../shared/group.js';
-import { type DigestKey, type LogKey, trailKey } from '../../shared/trail-keys.js';
+import { type DigestKey, type LogKey, type TrailLook, trailKey } from '../../shared/trail-keys.js';
 import {
   type Content,
   digestKeyOf,
@@ -17,7 +17,6 @@ import {
   type Checks,
   DUE_MICROS,
   HOUR_MICROS,
-  type Looked,
   type Place,
   type PublicKey,
   type State,
@@ -108,7 +107,7 @@ class Archive {
   readonly #entries: Entry[];
   readonly #entriesByName: ReadonlyMap<string, Entry[]>;
   readonly #keys: readonly PublicKey[];
-  readonly #looked: readonly Looked[];
+  readonly #looked: readonly TrailLook[];
   readonly #checks: Checks;
   readonly #intervals: Interval[] = [];
   readonly #files: BadFile[] = [];
@@ -117,7 +116,7 @@ class Archive {
     logs: readonly StoredLog[],
     digests: readonly StoredDigest[],
     keys: readonly PublicKey[],
-    looked: readonly Looked[],
+    looked: readonly TrailLook[],
     checks: Checks,
   ) {
     this.#logs = logs.flatMap((stored) => {
@@ -246,7 +245,7 @@ class Archive {
   }
 
   /** What was looked through when an object of this name would have been found. Of a case folder everything was read that is there. */
-  #lookedFor({ archive, bucket: own }: Place, bucket: string, key: string, atMicros: number): Looked | undefined {
+  #lookedFor({ archive, bucket: own }: Place, bucket: string, key: string, atMicros: number): TrailLook | undefined {
     if (own === null) return this.#looked[0] ?? WHOLE(archive);
     return this.#looked.find(
       ({ bucket: its, prefix, fromMicros, untilMicros }) =>
@@ -446,7 +445,7 @@ class Archive {
 /** Digests of a chain follow each other to the second. */
 const CLOCK_MICROS = 1_000_000;
 
-const WHOLE = (archive: string): Looked => ({
+const WHOLE = (archive: string): TrailLook => ({
   archive,
   bucket: null,
   prefix: '',

@@ -1,3 +1,5 @@
+import type { TrailLook } from '../../shared/trail-keys.js';
+
 /**
  * What can be said of a stretch of time, or of one log file:
  *
@@ -50,25 +52,11 @@ export interface PublicKey {
   readonly toMicros: number;
 }
 
-/** What was looked through, so that what is absent from it is absent indeed. Null where there is no bound. */
-export interface Looked {
-  readonly archive: string;
-  readonly bucket: string | null;
-  /** Object keys that begin so. */
-  readonly prefix: string;
-  /** Objects made from then on … */
-  readonly fromMicros: number | null;
-  /** … up to then. */
-  readonly untilMicros: number | null;
-  /** Digests should reach this time. */
-  readonly dueMicros: number | null;
-}
-
 export interface Stored {
   readonly logs: readonly StoredLog[];
   readonly digests: readonly StoredDigest[];
   readonly keys: readonly PublicKey[];
-  readonly looked: readonly Looked[];
+  readonly looked: readonly TrailLook[];
 }
 
 /** Cryptography, handed in: this folder's judgement is pure. Digests in lower-case hex. */

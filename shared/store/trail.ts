@@ -6,6 +6,7 @@ import {
   type DuckDBValue,
 } from '@duckdb/node-api';
 import { sha256 } from '../hash.js';
+import type { TrailLook } from '../trail-keys.js';
 import { appendRows } from './append.js';
 import { oneOf } from './derived.js';
 
@@ -37,17 +38,6 @@ export interface TrailFile extends Delivered, DigestMetadata {
   readonly fault: string | null;
   /** The inflated content of digests and keys. */
   readonly body: Uint8Array | null;
-}
-
-/** What a replay looked through, so that what is absent is absent indeed. Microseconds; null where there is no bound. */
-export interface TrailLook {
-  readonly archive: string;
-  readonly bucket: string | null;
-  readonly prefix: string;
-  readonly fromMicros: number | null;
-  readonly untilMicros: number | null;
-  /** Digests should reach this time. */
-  readonly dueMicros: number | null;
 }
 
 export const TRAIL_TABLES: readonly string[] = [

@@ -36,6 +36,7 @@ import { sha256 } from '../../shared/hash.js';
 import { emptyBatch, openStore } from '../../shared/store/store.js';
 import { recordings, testWith } from '../helpers/data.js';
 import { at, finding, rule } from '../helpers/findings.js';
+import { STORM } from '../helpers/night-in-steps.js';
 import { rows, span, temporaryFolder } from '../helpers/store.js';
 import { evidenceOf, type Story } from '../helpers/story.js';
 
@@ -382,22 +383,7 @@ test('spans whose parent is not in evidence are counted, by whose parent it is, 
 });
 
 test('explain says in a line what was missing of the clusters and services of a chain, and of no others', async (t) => {
-  const story: Omit<Story, 'troubles'> = {
-    happens: 'storm',
-    seed: 1,
-    environment: 'prod',
-    cluster: 'store',
-    prefix: '',
-    members: 3,
-    scrapeSeconds: 5,
-    onset: 120,
-    length: 100,
-    failures: 20,
-    retrySeconds: 2,
-    form: 'linked roots',
-    scale: 1,
-    reachesQuota: false,
-  };
+  const story: Omit<Story, 'troubles'> = { ...STORM, reachesQuota: false };
   const night = evidenceOf({ ...story, troubles: { gone: { member: 2, from: 150, seconds: 40 } } });
   const other = evidenceOf({
     ...story,

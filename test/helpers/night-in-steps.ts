@@ -1,26 +1,27 @@
 import { correlate } from '../../services/correlate/index.js';
 import { type Batch, emptyBatch, type Store } from '../../shared/store/store.js';
-import { evidenceOf } from './story.js';
+import { evidenceOf, type Story } from './story.js';
+
+/** Twenty failed downloads and the retries that they leave behind, in a cluster of three. */
+export const STORM: Omit<Story, 'troubles' | 'reachesQuota'> = {
+  happens: 'storm',
+  seed: 1,
+  environment: 'prod',
+  cluster: 'store',
+  prefix: '',
+  members: 3,
+  scrapeSeconds: 5,
+  onset: 120,
+  length: 100,
+  failures: 20,
+  retrySeconds: 2,
+  form: 'linked roots',
+  scale: 1,
+};
 
 /** A storm, as it comes to a running Causeline: commit after commit, in the order of time. */
 export function nightInSteps(): Batch[] {
-  const { spans, points } = evidenceOf({
-    happens: 'storm',
-    seed: 1,
-    environment: 'prod',
-    cluster: 'store',
-    prefix: '',
-    members: 3,
-    scrapeSeconds: 5,
-    onset: 120,
-    length: 100,
-    failures: 20,
-    retrySeconds: 2,
-    form: 'linked roots',
-    scale: 1,
-    reachesQuota: true,
-    troubles: {},
-  });
+  const { spans, points } = evidenceOf({ ...STORM, reachesQuota: true, troubles: {} });
   const rows = [
     ...spans.map((span) => ({ span, at: span.endUnixNano })),
     ...points.map((point) => ({ point, at: point.timeUnixNano })),

@@ -59,10 +59,12 @@ async function isCompacted(admin: Admin, name: string): Promise<boolean> {
  */
 export function partitionOf(topic: Topic, source: string, partition: number, known: readonly Position[]): Partition {
   const { cluster, name, id } = topic;
-  const generations = known.filter((each) => each.partition === partition && each.topicId.split('+')[0] === id);
-  const last = generations.at(-1);
+  const own = known.filter((each) => each.partition === partition && each.topicId.split('+')[0] === id);
+  const last = own.toSorted((a, b) => generationOf(a) - generationOf(b)).at(-1);
   const high = topic.partitions.get(partition)?.high;
   const wasCut = last !== undefined && high !== undefined && last.next > high;
-  const generation = Math.max(0, generations.length - 1) + (wasCut ? 1 : 0);
+  const generation = (last ? generationOf(last) : 0) + (wasCut ? 1 : 0);
   return { source, cluster, topic: name, topicId: generation === 0 ? id : `${id}+${generation}`, partition };
 }
+
+const generationOf = ({ topicId }: Position): number => Number(topicId.split('+')[1] ?? 0);

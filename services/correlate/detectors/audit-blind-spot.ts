@@ -1,7 +1,6 @@
 import type { FindingDraft } from '../../../shared/finding.js';
 import type { Act } from '../cloudtrail/act.js';
 import { trail } from '../cloudtrail/examples.js';
-import { accountOf } from '../cloudtrail/scopes.js';
 import {
   type AdvancedSelector,
   type FieldSelector,
@@ -12,16 +11,14 @@ import {
   resourcesNamed,
   type Selectors,
 } from '../cloudtrail/selectors.js';
-import { cloudKeys, evidenceFrom, SECOND_MICROS, shortName } from '../cloudtrail/spree.js';
+import { shortName } from '../cloudtrail/spree.js';
+import { type Lasting, trailFinding } from '../cloudtrail/trail-finding.js';
 import { detector } from '../detector.js';
 
-interface Blind {
-  readonly act: Act;
+interface Blind extends Lasting {
   readonly before: Selectors;
   readonly beforeKnown: boolean;
   after: Selectors;
-  lastMicros: number;
-  readonly ids: string[];
 }
 
 interface State {
@@ -107,45 +104,15 @@ function destroying(before: Selectors, after: Selectors): LostOperation[] {
 }
 
 function draft(blind: Blind, subject: string, untilMicros: number | null): FindingDraft {
-  const { act, before, beforeKnown, after, lastMicros, ids } = blind;
-  const { who, atMicros } = act;
-  const account = accountOf(subject) ?? who.account;
+  const { act, before, beforeKnown, after } = blind;
   const gone = lost(before, after, resourcesNamed(before, after));
   const named = [...new Set(gone.map(({ what, resource }) => (resource === '' ? what : `${what} on ${resource}`)))];
-  return {
-    subject,
-    member: null,
-    startedMicros: atMicros,
-    startedByMicros: atMicros + SECOND_MICROS,
-    endedMicros: untilMicros ?? lastMicros,
-    cut: 0,
-    continues: untilMicros === null,
-    severity: 'critical',
-    summary: `${shortName(who.principal)} put selectors under which ${subject.slice('trail:'.length)} no longer records ${named.slice(0, 4).join(', ')}${
+  return trailFinding(blind, subject, untilMicros, {
+    summary: `${shortName(act.who.principal)} put selectors under which ${subject.slice('trail:'.length)} no longer records ${named.slice(0, 4).join(', ')}${
       named.length > 4 ? ` and ${named.length - 4} more` : ''
     }`,
-    measured: {
-      unrecorded: named.slice(0, 50),
-      before_known: beforeKnown,
-      selectors: JSON.stringify(after),
-      principal: who.principal,
-      session: who.caller,
-      until: untilMicros === null ? null : new Date(untilMicros / 1000).toISOString(),
-    },
-    baseline: null,
-    shortBaseline: false,
-    keys: [
-      subject,
-      ...cloudKeys({
-        principals: [who.principal],
-        callers: [who.caller],
-        sources: who.source === null ? [] : [who.source],
-        accounts: account === null ? [] : [account],
-      }),
-    ],
-    evidence: evidenceFrom(ids),
-    evidenceCount: ids.length,
-  };
+    measured: { unrecorded: named.slice(0, 50), before_known: beforeKnown, selectors: JSON.stringify(after) },
+  });
 }
 
 /* ---- examples ---- */

@@ -1,16 +1,13 @@
 import type { FindingDraft } from '../../../shared/finding.js';
 import type { Act } from '../cloudtrail/act.js';
 import { trail } from '../cloudtrail/examples.js';
-import { accountOf } from '../cloudtrail/scopes.js';
-import { cloudKeys, evidenceFrom, SECOND_MICROS, shortName } from '../cloudtrail/spree.js';
+import { shortName } from '../cloudtrail/spree.js';
+import { type Lasting, trailFinding } from '../cloudtrail/trail-finding.js';
 import { detector } from '../detector.js';
 
 /** A trail that records less since, until it records again. */
-interface Impaired {
-  readonly act: Act;
+interface Impaired extends Lasting {
   readonly how: string;
-  lastMicros: number;
-  readonly ids: string[];
 }
 
 interface State {
@@ -72,38 +69,10 @@ function restores({ how }: Impaired, { detail }: Act): boolean {
   return how.startsWith('deleted') ? change === 'create' : change === 'update';
 }
 
-function draft({ act, how, ids, lastMicros }: Impaired, subject: string, untilMicros: number | null): FindingDraft {
-  const { who, atMicros } = act;
-  const account = accountOf(subject) ?? who.account;
-  return {
-    subject,
-    member: null,
-    startedMicros: atMicros,
-    startedByMicros: atMicros + SECOND_MICROS,
-    endedMicros: untilMicros ?? lastMicros,
-    cut: 0,
-    continues: untilMicros === null,
-    severity: 'critical',
-    summary: `${shortName(who.principal)} ${how} of ${subject.slice('trail:'.length)}`,
-    measured: {
-      how,
-      all_events: !how.startsWith('updated'),
-      principal: who.principal,
-      session: who.caller,
-      until: untilMicros === null ? null : new Date(untilMicros / 1000).toISOString(),
-    },
-    baseline: null,
-    shortBaseline: false,
-    keys: [
-      subject,
-      ...cloudKeys({
-        principals: [who.principal],
-        callers: [who.caller],
-        sources: who.source === null ? [] : [who.source],
-        accounts: account === null ? [] : [account],
-      }),
-    ],
-    evidence: evidenceFrom(ids),
-    evidenceCount: ids.length,
-  };
+function draft(impaired: Impaired, subject: string, untilMicros: number | null): FindingDraft {
+  const { act, how } = impaired;
+  return trailFinding(impaired, subject, untilMicros, {
+    summary: `${shortName(act.who.principal)} ${how} of ${subject.slice('trail:'.length)}`,
+    measured: { how, all_events: !how.startsWith('updated') },
+  });
 }
