@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 /** A stand-in for AWS itself: LookupEvents in its wire format (AWS JSON 1.1), pages and throttling included. */
 export interface LookupServer {
   readonly endpoint: string;
-  /** When each request came, milliseconds. */
+  /** Requests so far. */
   readonly asked: () => number;
   close(): void;
 }

@@ -1,4 +1,6 @@
 import { mkdirSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { causeline } from '../helpers/cli.js';
@@ -191,6 +193,33 @@ test.serial('it waits for topics that do not exist yet, then reads them from the
   service.child.kill('SIGTERM');
   t.is((await service.ended).code, 0);
   await accountedFor(t, place.db, produced.at);
+});
+
+test.serial('its own spans and metrics go out by OTLP where a standard variable asks for it', async (t) => {
+  const ready = await prepared(t);
+  if (!ready) return;
+  const { place, produced } = ready;
+  const received = new Map<string, string>();
+  const collector = createServer((request, response) => {
+    const parts: Buffer[] = [];
+    request.on('data', (part: Buffer) => parts.push(part));
+    request.on('end', () => {
+      received.set(request.url!, (received.get(request.url!) ?? '') + Buffer.concat(parts).toString('latin1'));
+      response.end();
+    });
+  });
+  await new Promise<void>((done) => collector.listen(0, '127.0.0.1', done));
+  t.teardown(() => collector.close());
+  const { port } = collector.address() as AddressInfo;
+  const service = startService(t, place, { env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` } });
+  await service.saw('source=cloudtrail topic=');
+  await produced.send([record('traced')]);
+  await until(async () => (await countOf(place, 'cloudtrail_events')) === 1);
+  service.child.kill('SIGTERM');
+  const { code, stderr } = await service.ended;
+  t.is(code, 0, stderr);
+  t.regex(received.get('/v1/traces') ?? '', /causeline[\s\S]*commit/);
+  t.regex(received.get('/v1/metrics') ?? '', /causeline\.rows/);
 });
 
 test.serial('a store that cannot be written ends it with code 1, also where no message follows', async (t) => {
