@@ -1,5 +1,5 @@
-import type { EvidenceName, Row, Source } from '../../services/collect/source.js';
-import { sources } from '../../services/collect/sources/index.js';
+import type { EvidenceName, Row } from '../../services/collect/source.js';
+import { sourceNamed } from '../../services/collect/sources/index.js';
 import type { CloudTrailRow, Decoded, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
 import { groupBy } from '../../shared/group.js';
 import { gunzipBounded, inflateFile } from '../../shared/inflate.js';
@@ -103,10 +103,6 @@ async function* scrapeMessages(file: CaseFile): AsyncGenerator<CaseMessage> {
 }
 
 const rawOf = ({ raw }: Fault): Buffer => Buffer.from(raw as Uint8Array);
-
-function sourceNamed(name: EvidenceName): Source<Row> {
-  return sources.find((source) => source.name === name) as unknown as Source<Row>;
-}
 
 function lastOf(rows: readonly Row[]): number | undefined {
   let last: number | undefined;

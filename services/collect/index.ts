@@ -7,8 +7,8 @@ import { GzipError, gunzipBounded, inflateFile } from '../../shared/inflate.js';
 import { ROW_GROUP_ROWS } from '../../shared/store/open.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../shared/store/store.js';
 import type { Delivered, DigestMetadata, TrailFile } from '../../shared/store/trail.js';
-import type { Context, EvidenceName, Row, Source } from './source.js';
-import { sources } from './sources/index.js';
+import type { Context, EvidenceName, Row } from './source.js';
+import { sourceNamed } from './sources/index.js';
 
 /** One file of a case, or one object of a bucket, and which source reads it. */
 export interface InputFile {
@@ -160,7 +160,7 @@ async function collectFile(
   nowUnixNano: bigint,
 ): Promise<void> {
   if (file.delivered && file.delivered.kind !== 'log') return keepFile(collector, file, file.delivered, input);
-  const decoder = sourceOf(file).file(contextOf(file, nowUnixNano));
+  const decoder = sourceNamed(file.source).file(contextOf(file, nowUnixNano));
   const tally = collector.begin(file);
   const hash = file.delivered && createHash('sha256');
   try {
@@ -218,10 +218,6 @@ async function keepFile(collector: Collector, file: InputFile, { kind }: Deliver
   collector.keep(file, { sha256: null, members: input.members(), fault, body });
   if (kind === 'digest') collector.totals.digests++;
   collector.finish(file, tally, kind === 'digest' ? 'a digest' : 'public keys');
-}
-
-function sourceOf(file: InputFile): Source<Row> {
-  return sources.find(({ name }) => name === file.source) as unknown as Source<Row>;
 }
 
 function contextOf(file: InputFile, nowUnixNano: bigint): Context {

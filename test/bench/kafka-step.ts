@@ -3,8 +3,7 @@ import { Records, readTraces } from '../../services/collect/formats/otlp.js';
 import { readMetrics } from '../../services/collect/formats/otlp-metrics.js';
 import { consumerOf } from '../../services/collect/kafka/consumer.js';
 import { describeTopic } from '../../services/collect/kafka/topic.js';
-import type { Row, Source } from '../../services/collect/source.js';
-import { sources } from '../../services/collect/sources/index.js';
+import { sourceNamed, sources } from '../../services/collect/sources/index.js';
 import { run, SERVICES } from '../../services/run/run.js';
 import { loadConfig } from '../../shared/config.js';
 import { gunzipBounded } from '../../shared/inflate.js';
@@ -64,8 +63,14 @@ async function parsed({ brokers, topic, source }: KafkaStep): Promise<void> {
   const { partitions } = (await describeTopic(kafka, topic))!;
   const left = new Map([...partitions].map(([partition, { high }]) => [partition, high]));
   const group = `bench-${randomBytes(6).toString('hex')}`;
-  const known = sources.find(({ name }) => name === source) as unknown as Source<Row>;
-  const consumer = consumerOf({ name: source, source: known, kafka, topic, group, sessionTimeoutMs: 30_000 });
+  const consumer = consumerOf({
+    name: source,
+    source: sourceNamed(source),
+    kafka,
+    topic,
+    group,
+    sessionTimeoutMs: 30_000,
+  });
   await consumer.connect();
   await consumer.subscribe({ topics: [topic], fromBeginning: true });
   await new Promise<void>((done, fail) => {
