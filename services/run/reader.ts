@@ -33,6 +33,9 @@ export class Reader {
   lags: readonly Lag[] = [];
   /** When offsets were last stored, or there was nothing to store. */
   progressMillis = Date.now();
+  /** When the broker answered last, and since when it has without a failure. */
+  #answeredMillis = Date.now();
+  #backMillis = Date.now();
   /** Why the broker did not answer last; undefined when it did. */
   trouble: string | undefined = 'not asked yet';
 
@@ -96,9 +99,19 @@ export class Reader {
     );
   }
 
-  /** How long no heartbeat was answered, where a consumer runs. */
-  silentMillis(now: number): number {
-    return this.#consumer ? now - this.#consumer.lastHeartbeat : 0;
+  /** How long no heartbeat was answered, where a consumer runs, while the broker answered others. */
+  get silentMillis(): number {
+    return this.#consumer ? this.#answeredFor(this.#consumer.lastHeartbeat) : 0;
+  }
+
+  /** How long nothing was stored while the broker answered. */
+  get idleMillis(): number {
+    return this.#answeredFor(this.progressMillis);
+  }
+
+  /** A broker that comes back finds consumers that still wait before they try it again: what it was away does not count. */
+  #answeredFor(sinceMillis: number): number {
+    return Math.max(0, this.#answeredMillis - Math.max(sinceMillis, this.#backMillis));
   }
 
   /** The whole process stood still for so long: that is nobody's silence. */
@@ -143,6 +156,8 @@ export class Reader {
   async #ask(): Promise<Topic | undefined> {
     try {
       const topic = await describeTopic(this.settings.kafka, this.settings.topic);
+      this.#answeredMillis = Date.now();
+      if (this.trouble) this.#backMillis = this.#answeredMillis;
       this.#missing = topic === undefined;
       this.trouble = topic ? undefined : `there is no topic ${this.settings.topic}`;
       return topic;

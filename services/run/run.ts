@@ -237,14 +237,13 @@ class Service {
 }
 
 /** Nor is it stuck where the broker does not answer. */
-function stuckBecause(reader: Reader): string[] {
-  if (reader.trouble) return [];
-  const now = Date.now();
-  const most = STUCK_SESSIONS * reader.settings.sessionTimeoutMs;
-  const behind = reader.lags.reduce((sum, lag) => sum + lag.behind, 0n);
-  const { name } = reader.settings;
-  if (reader.silentMillis(now) > most) return [`${name}: no heartbeat for ${most / 1000} s`];
-  if (behind > 0n && now - reader.progressMillis > most)
+function stuckBecause({ settings, trouble, lags, silentMillis, idleMillis }: Reader): string[] {
+  if (trouble) return [];
+  const { name, sessionTimeoutMs } = settings;
+  const most = STUCK_SESSIONS * sessionTimeoutMs;
+  const behind = lags.reduce((sum, lag) => sum + lag.behind, 0n);
+  if (silentMillis > most) return [`${name}: no heartbeat for ${most / 1000} s`];
+  if (behind > 0n && idleMillis > most)
     return [`${name}: nothing stored for ${most / 1000} s while ${behind} messages wait`];
   return [];
 }
