@@ -1,6 +1,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { entityKey } from '../../shared/entity.js';
 import { groupBy } from '../../shared/group.js';
+import { chunksOf } from '../../shared/store/chunks.js';
 import type { Span } from './item.js';
 import { serviceKey } from './rollup.js';
 
@@ -144,7 +145,7 @@ async function* pieces({ connection, cursor }: Spans, where: string): AsyncGener
   const serviceKeys = new Map<string, string>();
   let piece: StoredSpan[] = [];
   let latest = 0;
-  for await (const chunk of result) {
+  for await (const chunk of chunksOf(result)) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const at = (column: number) => c[column]![row]!;

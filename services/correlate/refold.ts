@@ -72,18 +72,19 @@ export async function refold<Part, Found>(
   run: bigint,
 ): Promise<Refolded<Found>[]> {
   const folds = await takeUp(connection, kept, touched);
-  let going = folds;
+  const written: Written = { rows: [], states: [] };
+  let going = reading(folds);
   let length = FIRST_PAGE * kept.segmentMicros;
   for (let from = await startOf(connection, kept, going); from !== undefined; ) {
     const to = from + length;
-    const buckets = await foldPage(connection, kept, going, from, to);
-    await write(connection, kept, going, run);
-    going = going.filter(({ agreed }) => !agreed);
+    const buckets = await foldPage(connection, kept, going, from, to, written);
+    await write(connection, kept, written, run);
+    if (going.folds.some(({ agreed }) => agreed)) going = reading(going.folds.filter(({ agreed }) => !agreed));
     length = nextLength(length, buckets, kept.segmentMicros);
-    from = going.length > 0 ? await kept.next(connection, sinceOf(going), to) : undefined;
+    from = going.folds.length > 0 ? await kept.next(connection, going.since, to) : undefined;
   }
-  for (const fold of going) finish(fold);
-  await write(connection, kept, going, run);
+  for (const fold of going.folds) finish(fold, written);
+  await write(connection, kept, written, run);
   return folds.map(({ folding, before, after }) => ({ name: folding.name, before, after }));
 }
 
@@ -145,15 +146,23 @@ interface Running<Part, Found> extends Touched<Part, Found> {
   agreed: boolean;
   readonly before: Found[];
   readonly after: Found[];
-  /** To be written. */
-  rows: DuckDBValue[][];
-  states: DuckDBValue[][];
 }
 
-function step<Part, Found>(fold: Running<Part, Found>, bucket: Bucket<Part>, segmentMicros: number): void {
+/** What is to be written of all folds. */
+interface Written {
+  readonly rows: DuckDBValue[][];
+  readonly states: DuckDBValue[][];
+}
+
+function step<Part, Found>(
+  fold: Running<Part, Found>,
+  bucket: Bucket<Part>,
+  segmentMicros: number,
+  written: Written,
+): void {
   const segment = floor(bucket.bucket, segmentMicros);
   if (segment !== fold.segment) {
-    if (fold.segment !== undefined) passBorder(fold, fold.segment, segmentMicros);
+    if (fold.segment !== undefined) passBorder(fold, fold.segment, segmentMicros, written);
     if (fold.agreed) return;
     fold.segment = segment;
     fold.folding.enter(fold.state, segment);
@@ -161,11 +170,21 @@ function step<Part, Found>(fold: Running<Part, Found>, bucket: Bucket<Part>, seg
   fold.found.push(...fold.folding.step(fold.state, bucket.parts, bucket.bucket));
 }
 
-function passBorder<Part, Found>(fold: Running<Part, Found>, segment: number, segmentMicros: number): void {
+function passBorder<Part, Found>(
+  fold: Running<Part, Found>,
+  segment: number,
+  segmentMicros: number,
+  written: Written,
+): void {
   const hash = sha256(textOf(fold.state));
-  const stood = leave(fold, segment, hash, serialize(fold.state));
+  const stood = leave(fold, segment, hash, written);
+  if (stood !== hash) {
+    const state = serialize(fold.state);
+    written.states.push([fold.folding.name, BigInt(segment), hash, blobValue(state)]);
+    hold(hash, state);
+  }
   fold.agreed = stood === hash && segment >= floor(fold.dirty.toMicros, segmentMicros);
-  if (fold.agreed) dropEmptied(fold, segment);
+  if (fold.agreed) dropEmptied(fold, segment, written);
 }
 
 /** Of equal states the same text: serialized, equal numbers may differ by how they happen to be kept in memory. */
@@ -175,19 +194,19 @@ const textOf = (state: unknown): string =>
     return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
   });
 
-function finish<Part, Found>(fold: Running<Part, Found>): void {
-  if (fold.segment !== undefined) leave(fold, fold.segment, null, null);
+function finish<Part, Found>(fold: Running<Part, Found>, written: Written): void {
+  if (fold.segment !== undefined) leave(fold, fold.segment, null, written);
   fold.found = fold.folding.end(fold.state);
-  leave(fold, TAIL, null, null);
-  dropEmptied(fold, Number.POSITIVE_INFINITY);
+  leave(fold, TAIL, null, written);
+  dropEmptied(fold, Number.POSITIVE_INFINITY, written);
 }
 
-/** Notes what was found in a segment and the state after it, and returns the hash of the state that was there before. */
+/** Notes what was found in a segment and the hash of the state after it, and returns the hash that was there before. */
 function leave<Part, Found>(
   fold: Running<Part, Found>,
   segment: number,
   hash: string | null,
-  state: Uint8Array | null,
+  written: Written,
 ): string | null {
   const { known, folding } = fold;
   const old = known.get(segment);
@@ -198,17 +217,13 @@ function leave<Part, Found>(
   fold.found = [];
   const nothing = !old && hash === null && found === '[]';
   if (!nothing && (old?.found !== found || old.stateHash !== hash))
-    fold.rows.push([folding.name, BigInt(segment), hash, found]);
-  if (state && old?.stateHash !== hash) {
-    fold.states.push([folding.name, BigInt(segment), hash, blobValue(state)]);
-    hold(hash!, state);
-  }
+    written.rows.push([folding.name, BigInt(segment), hash, found]);
   return old?.stateHash ?? null;
 }
 
 /** Segments that were passed over hold nothing any more. */
-function dropEmptied<Part, Found>(fold: Running<Part, Found>, reached: number): void {
-  for (const segment of [...fold.known.keys()].filter((one) => one < reached)) leave(fold, segment, null, null);
+function dropEmptied<Part, Found>(fold: Running<Part, Found>, reached: number, written: Written): void {
+  for (const segment of [...fold.known.keys()].filter((one) => one < reached)) leave(fold, segment, null, written);
 }
 
 /* ---- all of them, in pages ---- */
@@ -224,70 +239,69 @@ function nextLength(length: number, buckets: number, segmentMicros: number): num
   return buckets > BUCKETS_A_PAGE.most ? Math.max(segmentMicros, length / 2) : length;
 }
 
-async function foldPage<Part, Found>(
-  connection: DuckDBConnection,
-  kept: Kept<Part>,
-  going: readonly Running<Part, Found>[],
-  fromMicros: number,
-  toMicros: number,
-): Promise<number> {
-  const readers = readersOf(going);
-  let buckets = 0;
-  for await (const { bucket, parts } of kept.read(connection, sinceOf(going), fromMicros, toMicros)) {
-    const own = new Map<Running<Part, Found>, Scoped<Part>[]>();
-    for (const scoped of parts)
-      for (const fold of readers.get(scoped.scope) ?? [])
-        if (!fold.agreed && bucket >= fold.fromMicros) own.set(fold, [...(own.get(fold) ?? []), scoped]);
-    for (const [fold, scoped] of own) step(fold, { bucket, parts: scoped }, kept.segmentMicros);
-    buckets += parts.length;
-  }
-  return buckets;
+/** Folds that go on, and what they have to read. */
+interface Reading<Part, Found> {
+  readonly folds: readonly Running<Part, Found>[];
+  readonly readers: ReadonlyMap<string, readonly Running<Part, Found>[]>;
+  readonly since: Since[];
 }
 
-function readersOf<Part, Found>(going: readonly Running<Part, Found>[]): Map<string, Running<Part, Found>[]> {
+function reading<Part, Found>(folds: readonly Running<Part, Found>[]): Reading<Part, Found> {
   const readers = new Map<string, Running<Part, Found>[]>();
-  for (const fold of going)
+  for (const fold of folds)
     for (const scope of fold.folding.scopes) {
       const known = readers.get(scope);
       if (known) known.push(fold);
       else readers.set(scope, [fold]);
     }
-  return readers;
+  const since = [...groupBy(folds, ({ fromMicros }) => fromMicros)].map(([fromMicros, group]) => ({
+    fromMicros,
+    scopes: [...new Set(group.flatMap(({ folding }) => folding.scopes))],
+  }));
+  return { folds, readers, since };
 }
 
-function sinceOf<Part, Found>(going: readonly Running<Part, Found>[]): Since[] {
-  return [...groupBy(going, ({ fromMicros }) => fromMicros)].map(([fromMicros, folds]) => ({
-    fromMicros,
-    scopes: [...new Set(folds.flatMap(({ folding }) => folding.scopes))],
-  }));
+async function foldPage<Part, Found>(
+  connection: DuckDBConnection,
+  kept: Kept<Part>,
+  { readers, since }: Reading<Part, Found>,
+  fromMicros: number,
+  toMicros: number,
+  written: Written,
+): Promise<number> {
+  let buckets = 0;
+  for await (const { bucket, parts } of kept.read(connection, since, fromMicros, toMicros)) {
+    const own = new Map<Running<Part, Found>, Scoped<Part>[]>();
+    for (const scoped of parts)
+      for (const fold of readers.get(scoped.scope) ?? [])
+        if (!fold.agreed && bucket >= fold.fromMicros) own.set(fold, [...(own.get(fold) ?? []), scoped]);
+    for (const [fold, scoped] of own) step(fold, { bucket, parts: scoped }, kept.segmentMicros, written);
+    buckets += parts.length;
+  }
+  return buckets;
 }
 
 function startOf<Part, Found>(
   connection: DuckDBConnection,
   kept: Kept<Part>,
-  going: readonly Running<Part, Found>[],
+  { folds, since }: Reading<Part, Found>,
 ): Promise<number | undefined> {
-  if (going.length === 0) return Promise.resolve(undefined);
-  return kept.next(connection, sinceOf(going), Math.min(...going.map(({ fromMicros }) => fromMicros)));
+  if (folds.length === 0) return Promise.resolve(undefined);
+  return kept.next(connection, since, Math.min(...folds.map(({ fromMicros }) => fromMicros)));
 }
 
-async function write<Part, Found>(
+async function write<Part>(
   connection: DuckDBConnection,
   kept: Kept<Part>,
-  folds: readonly Running<Part, Found>[],
+  { rows, states }: Written,
   run: bigint,
 ): Promise<void> {
-  const rows = folds.flatMap((fold) => fold.rows.splice(0));
   await appendRows(
     connection,
     kept.folded,
-    rows.map(([name, segment, hash, found]) => [name!, segment!, run, hash!, found!]),
+    rows.splice(0).map(([name, segment, hash, found]) => [name!, segment!, run, hash!, found!]),
   );
-  await appendRows(
-    connection,
-    kept.states,
-    folds.flatMap((fold) => fold.states.splice(0)),
-  );
+  await appendRows(connection, kept.states, states.splice(0));
 }
 
 /* ---- where folds are taken up ---- */
@@ -344,8 +358,6 @@ function running<Part, Found>(
     agreed: false,
     before: [],
     after: [],
-    rows: [],
-    states: [],
   };
 }
 

@@ -1,4 +1,5 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { chunksOf } from '../../shared/store/chunks.js';
 import type { Outcome, Who } from './cloudtrail/act.js';
 import { type CloudPart, extremes } from './cloudtrail/part.js';
 import { type ActRow, DELETIONS, DESTRUCTIVE, READ_WHOLE, readAct } from './cloudtrail/read-act.js';
@@ -71,7 +72,7 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
      FROM _store.cloudtrail_events WHERE ${isNew} AND (${WHOLE} OR (event_source = 's3.amazonaws.com' AND event_name IN (${quoted(DELETIONS)})))`,
   );
   const callers = new Map<string, Who>();
-  for await (const chunk of result) {
+  for await (const chunk of chunksOf(result)) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const text = (column: number) => c[column]![row] as string | null;
@@ -116,7 +117,7 @@ async function readUses(connection: DuckDBConnection, isNew: string, parts: Targ
        account_id, CASE WHEN outcome = 'denied' THEN source_ip END AS refused_from
      FROM calls GROUP BY principal, minute, action, object, outcome, account_id, refused_from`,
   );
-  for await (const chunk of result) {
+  for await (const chunk of chunksOf(result)) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const text = (column: number) => c[column]![row] as string | null;
@@ -154,7 +155,7 @@ async function readPrefixes(connection: DuckDBConnection, isNew: string, parts: 
     `SELECT DISTINCT bucket, epoch_us(time_bucket(INTERVAL 1 HOUR, event_time))::DOUBLE AS hour, regexp_extract(object_key, '^[^/]*/') AS prefix
      FROM _store.cloudtrail_events WHERE ${isNew} AND bucket IS NOT NULL AND object_key IS NOT NULL AND error_code IS NULL AND event_source = 's3.amazonaws.com'`,
   );
-  for await (const chunk of result) {
+  for await (const chunk of chunksOf(result)) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++)
       at(cloudScopes.bucket(c[0]![row] as string), c[1]![row] as number).prefixes.push(c[2]![row] as string);

@@ -1,5 +1,6 @@
 import { type DuckDBConnection, DuckDBTimestampValue, type DuckDBValue } from '@duckdb/node-api';
 import { appendRows } from '../../shared/store/append.js';
+import { chunksOf } from '../../shared/store/chunks.js';
 import type { Interval } from './components.js';
 import type { Scope } from './load-gaps.js';
 import { type Beside, type Named, nameOf } from './name-gap.js';
@@ -145,7 +146,7 @@ async function* readMoments(
      GROUP BY bucket, scope, answered ORDER BY bucket, scope, moment, answered`,
   );
   let current: { bucket: number; parts: Scoped<Moment>[] } | undefined;
-  for await (const chunk of result) {
+  for await (const chunk of chunksOf(result)) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const bucket = c[0]![row] as number;

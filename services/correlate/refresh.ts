@@ -8,6 +8,7 @@ import {
   type DuckDBValue,
 } from '@duckdb/node-api';
 import { appendRows } from '../../shared/store/append.js';
+import { chunksOf } from '../../shared/store/chunks.js';
 import { cloudPart } from './cloudtrail/part.js';
 import { isCloudScope } from './cloudtrail/scopes.js';
 import type { Input } from './item.js';
@@ -93,7 +94,7 @@ export async function* readParts(
      ORDER BY bucket, scope, run, whole`,
   );
   let current: { bucket: number; parts: Scoped<Part>[] } | undefined;
-  for await (const chunk of result) {
+  for await (const chunk of chunksOf(result)) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const bucket = c[0]![row] as number;
@@ -353,7 +354,7 @@ async function refreshScrapes(
     `SELECT service, instance, (time_unix_nano // 1000)::DOUBLE, metric, attributes, value, bounds, counts, sum, count, left(body_hash, 32) FROM _store.metric_points
      WHERE commit_seq > ${cursor} AND instance IS NOT NULL AND (${seriesFilter(inputs)})`,
   );
-  for await (const chunk of result) {
+  for await (const chunk of chunksOf(result)) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const at = (column: number) => c[column]![row]!;
