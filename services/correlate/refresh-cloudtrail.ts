@@ -34,20 +34,20 @@ export async function refreshCloudTrail(connection: DuckDBConnection, cursor: bi
   await readLogFiles(connection, cursor, cloudAt);
 }
 
-/** Who called, as one text: reading a text from DuckDB costs more than cutting it. */
-const WHO = `concat_ws(chr(31), ${[PRINCIPAL, 'principal_arn', 'source_ip', 'user_agent', 'account_id'].map((column) => `coalesce(${column}, '')`).join()})`;
+/** Who called, as one text: reading a text from DuckDB costs more than cutting it. The user agent, which a caller chooses, is what is left at its end. */
+const WHO = `concat_ws(chr(31), ${[PRINCIPAL, 'principal_arn', 'source_ip', 'account_id', 'user_agent'].map((column) => `coalesce(${column}, '')`).join()})`;
 
 /** Of one caller the same object: in a part it is written once, however many acts are theirs. */
 function whoIs(known: Map<string, Who>, text: string): Who {
   const before = known.get(text);
   if (before) return before;
-  const [principal, caller, source, userAgent, account] = text.split('\u001f').map((one) => (one === '' ? null : one));
+  const [principal, caller, source, account, ...userAgent] = text.split('\u001f');
   const who = {
-    principal: principal ?? 'unknown',
-    caller: caller ?? 'unknown',
-    source: source ?? null,
-    userAgent: userAgent ?? null,
-    account: account ?? null,
+    principal: principal || 'unknown',
+    caller: caller || 'unknown',
+    source: source || null,
+    userAgent: userAgent.join('\u001f') || null,
+    account: account || null,
   };
   if (known.size >= CALLERS_HELD) known.clear();
   known.set(text, who);

@@ -126,6 +126,19 @@ test('what hid a purge stands in its chains, beside what brought it about', asyn
   t.true(chain!.startedMicros > hidden.startedMicros, 'its time is not the chain’s');
 });
 
+test('what a caller writes into its user agent stays there, whatever it writes', async (t) => {
+  const [story] = fc.sample(purgeStories({ versions: 40, grantedDaysBefore: 3, conflictEvery: null }), {
+    numRuns: 1,
+    seed: 5,
+  });
+  const rows = purgeEvidence(story!);
+  const telling = async (userAgent: string) => {
+    const { correlated } = await told(t, [rows.map((row) => ({ ...row, userAgent }))], false);
+    return JSON.stringify(correlated).replaceAll(JSON.stringify(userAgent).slice(1, -1), 'curl');
+  };
+  t.is(await telling('a\u001f999999999999\u001fb'), await telling('curl'));
+});
+
 const FAILURES = {
   'go.checksum_mismatch': 'verifying example.com/plugins/geo@v1.4.2: checksum mismatch',
   'vendor.tampered':
