@@ -11,6 +11,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import kafkajs from 'kafkajs';
 import { type KafkaOptions, type RunningKafka, startKafka } from '../../infra/launch/kafka.js';
 import { FAST_CLEANUP } from '../../infra/launch/kafka-properties.js';
 import { random } from '../../replay/generate/random.js';
@@ -37,7 +38,7 @@ async function terminated(t: ExecutionContext, { child, ended }: Service): Promi
 async function withOwnKafka(
   t: ExecutionContext,
   options: KafkaOptions,
-  body: (kafka: RunningKafka, place: Place) => Promise<void>,
+  body: (kafka: RunningKafka, place: Place, options: KafkaOptions) => Promise<void>,
 ): Promise<void> {
   if (!(await kafkaCanStart(t))) return;
   const kafka = await startKafka(options);
@@ -45,6 +46,7 @@ async function withOwnKafka(
     await body(
       kafka,
       placeIn(temporaryFolder(t), kafka.brokers, (word) => word),
+      options,
     );
   } finally {
     await kafka.stop();
@@ -219,6 +221,71 @@ test.serial('transactions: what was committed is read, markers and aborted messa
       await rows(connection, `SELECT event_id FROM cloudtrail_events ORDER BY ALL`),
       ['kept 0', 'kept 1', 'kept 2', 'kept too 0', 'kept too 1', 'kept too 2'].map((id) => [id]),
     );
+  });
+});
+
+test.serial('what compaction took unread is a gap', (t) =>
+  withOwnKafka(t, { properties: FAST_CLEANUP, dataDir: temporaryFolder(t) }, async (kafka, place, { dataDir }) => {
+    const config = { 'cleanup.policy': 'compact', 'segment.ms': '100', 'min.cleanable.dirty.ratio': '0.01' };
+    await Produced.start(t, place, { config });
+    const producer = kafkaClient(kafka.brokers).producer();
+    await producer.connect();
+    const send = async (word: string, keys: number) => {
+      const messages = records(word, keys).map(({ value }, key) => ({ key: String(key), value, partition: 0 }));
+      await producer.send({ topic: place.topics.cloudtrail, messages });
+      await pause(200); // the next batch begins a segment: the newest one is never compacted
+    };
+    await send('old', 10); // 0-9
+    await send('new', 6); // 10-15, of the same keys as 0-5
+    await send('last', 1); // 16, of the same key as 0 and 10
+    await send('open', 1);
+    const cleaned = join(dataDir!, 'log', 'cleaner-offset-checkpoint');
+    await until(() => existsSync(cleaned) && /^cloudtrail 0 1[67]$/m.test(readFileSync(cleaned, 'utf8')));
+    await producer.disconnect();
+    await catchUp(t, place);
+    await withDuckDb(place.db, async (connection) => {
+      t.deepEqual(
+        await rows(connection, 'SELECT from_offset::INTEGER, to_offset::INTEGER, cause FROM kafka_gaps ORDER BY ALL'),
+        [
+          [0, 6, 'compaction'],
+          [10, 11, 'compaction'],
+        ],
+      );
+      const kept = [
+        'last 0',
+        ...[1, 2, 3, 4, 5].map((n) => `new ${n}`),
+        ...[6, 7, 8, 9].map((n) => `old ${n}`),
+        'open 0',
+      ];
+      const found = await rows(connection, 'SELECT event_id FROM cloudtrail_events ORDER BY ALL');
+      t.deepEqual(found.flat(), kept);
+    });
+  }),
+);
+
+test.serial('a batch that would inflate without bound is in quarantine, and costs only itself', async (t) => {
+  const kafka = await kafkaForTests(t);
+  if (!kafka) return;
+  const place = placeIn(temporaryFolder(t), kafka.brokers, kafka.topic);
+  const produced = await Produced.start(t, place);
+  await produced.send(records('before', 3));
+  const producer = kafkaClient(kafka.brokers).producer();
+  await producer.connect();
+  await producer.send({
+    topic: place.topics.cloudtrail,
+    compression: kafkajs.CompressionTypes.GZIP,
+    messages: [{ value: Buffer.alloc(129 * 1024 * 1024, ' '), partition: 0 }],
+  });
+  await producer.disconnect();
+  await produced.send(records('after', 3));
+  await catchUp(t, place);
+  await withDuckDb(place.db, async (connection) => {
+    const quarantined = 'SELECT reason, detail, octet_length(raw) < 1048576 FROM quarantine';
+    const detail = 'gzip batch cannot be inflated: Cannot create a Buffer larger than 134217728 bytes';
+    t.deepEqual(await rows(connection, quarantined), [['bad_batch', detail, true]], 'kept as it came');
+    const found = await rows(connection, 'SELECT event_id FROM cloudtrail_events ORDER BY ALL');
+    t.deepEqual(found.flat(), ['after 0', 'after 1', 'after 2', 'before 0', 'before 1', 'before 2']);
+    t.deepEqual(await rows(connection, 'SELECT * FROM kafka_gaps'), []);
   });
 });
 
