@@ -24,13 +24,18 @@ export interface Telemetry {
 
 const SCOPE = 'causeline';
 
+/** Prometheus has the unit in the name, OTLP beside it; the exporter does not add it. */
+const SECONDS_NAMED = ['causeline.commit.duration', 'causeline.correlation.duration', 'causeline.freshness'].map(
+  (instrumentName) => ({ instrumentName, name: `${instrumentName}.seconds` }),
+);
+
 /**
  * Causeline's own metrics for a scrape, always; its metrics and traces by OTLP where the standard OTEL_* variables ask for it. Else the SDK is not even loaded,
  * and the calls that make spans do nothing.
  */
 export async function startTelemetry(observed: Observed): Promise<Telemetry> {
   const prometheus = new PrometheusExporter({ preventServerStart: true, withoutScopeInfo: true });
-  const provider = new MeterProvider({ readers: [prometheus] });
+  const provider = new MeterProvider({ readers: [prometheus], views: SECONDS_NAMED });
   const sdk = isAskedFor() ? await startSdk() : undefined;
   const meters = [provider.getMeter(SCOPE, version()), ...(sdk ? [metrics.getMeter(SCOPE, version())] : [])];
   for (const meter of meters) observe(meter, observed);

@@ -185,8 +185,9 @@ test.serial('it waits for topics that do not exist yet, then reads them from the
     'duplicates_total 0',
     'redelivered_total 0',
     'quarantined_total{reason="bad_json"} 1',
-    'commit_duration_count',
-    'freshness',
+    'commit_duration_seconds_count',
+    'commit_duration_seconds_bucket{le="2.5"}',
+    'freshness_seconds',
   ])
     t.true(text.includes(`causeline_${name}`), `${name}\n${text}`);
   t.is((await service.get('/elsewhere')).status, 404);
