@@ -23,6 +23,7 @@ import { forget, type Refolded, refold, standing } from './refold.js';
 import { type Connections, type Dirty, overRollups, refresh } from './refresh.js';
 import { type ChangedGap, refreshGaps } from './refresh-gaps.js';
 import { BUCKET_MICROS, CLOCK_MICROS, scopes, WRITERS_LOOK_BACK_MICROS } from './rollup.js';
+import { type SeenTraces, seenTracesOf } from './seen-traces.js';
 import { foldingOf, type Subject } from './subject.js';
 
 /** What a correlation judged: everything that the commits since the last one can have changed, and what came of it. */
@@ -67,7 +68,7 @@ export async function correlate(
   const connections = { reader: await connectTo(store), writer: store.connection };
   let judged = nothingNew;
   const advanced = async () => {
-    judged = await advance(connections, await sameSnapshot(connections), by);
+    judged = await advance(connections, seenTracesOf(store.instance), await sameSnapshot(connections), by);
     return judged;
   };
   try {
@@ -100,7 +101,7 @@ interface Cursor {
   readonly folds: string;
 }
 
-async function advance(connections: Connections, newest: bigint, by: string): Promise<Judged> {
+async function advance(connections: Connections, seen: SeenTraces, newest: bigint, by: string): Promise<Judged> {
   const { writer: connection } = connections;
   const last = await lastCursor(connection);
   if (last.rollups !== ROLLUPS)
@@ -113,7 +114,8 @@ async function advance(connections: Connections, newest: bigint, by: string): Pr
   const everything = folds !== last.folds;
   if (newest === from && !everything) return nothingNew;
   const run = last.run + 1n;
-  const dirty = await refresh(connections, from, run, inputs);
+  const dirty = await refresh(connections, seen, from, run, inputs);
+  await seen.advance(connections.reader, from, newest);
   const clusters = clustersOf(members);
   const gapsChanged = extentsOf(await refreshGaps(connection, from, run), clusters);
   const gaps = gapsOf(await loadGaps(connection, clusters));

@@ -4,6 +4,7 @@ import { groupBy } from '../../shared/group.js';
 import { chunksOf } from '../../shared/store/chunks.js';
 import type { Span } from './item.js';
 import { serviceKey } from './rollup.js';
+import { type Range, type SeenTraces, within } from './seen-traces.js';
 
 /** A trace that was silent for longer goes on as a piece of its own: what is read again for a late span stays bounded. */
 const QUIET_MICROS = 3_600_000_000;
@@ -24,10 +25,11 @@ export interface StoredSpan extends Span {
  */
 export type Wanted = 'all' | ((span: StoredSpan) => boolean);
 
-/** Where pieces are read, and after which commit a span is new. */
+/** Where pieces are read, after which commit a span is new, and where those of touched traces may be that are not. */
 export interface Spans {
   readonly connection: DuckDBConnection;
   readonly cursor: bigint;
+  readonly seen: SeenTraces;
 }
 
 /**
@@ -61,9 +63,11 @@ const SPANS_A_SLICE = 100_000;
 async function* slicedPieces(spans: Spans, cut: Cut[]): AsyncGenerator<StoredSpan[]> {
   const all = await slices(spans.connection);
   for (const [lo, hi] of all) {
-    const within = `SELECT trace_id FROM _store.spans WHERE start_time BETWEEN make_timestamp(${lo}) AND make_timestamp(${hi})`;
+    const which =
+      all.length === 1 ? '' : `AND trace_id IN (SELECT trace_id FROM _store.spans WHERE ${within([lo, hi])})`;
     const begins = ([first]: StoredSpan[]) => first!.startMicros >= lo && first!.startMicros <= hi;
-    yield* piecesAround(spans, [lo, hi], all.length === 1 ? null : within, begins, cut);
+    const around = widened([lo, hi]);
+    yield* piecesAround(spans, around, [`${within(around)} ${which}`], begins, cut);
   }
 }
 
@@ -89,11 +93,33 @@ async function* touchedPieces(
   isWanted: (piece: StoredSpan[]) => boolean,
   cut: Cut[],
 ): AsyncGenerator<StoredSpan[]> {
-  for (const [lo, hi] of await windows(spans.connection)) {
-    const traces = `SELECT trace_id FROM touched WHERE lo BETWEEN ${lo} AND ${hi}`;
-    yield* piecesAround(spans, [lo, hi], traces, isWanted, cut);
+  for (const window of await windows(spans.connection)) {
+    const touched = `FROM touched WHERE lo BETWEEN ${window[0]} AND ${window[1]}`;
+    const around = widened(window);
+    const which = await placesOf(spans, touched, around);
+    const traces = `trace_id IN (SELECT trace_id ${touched})`;
+    yield* piecesAround(
+      spans,
+      around,
+      which.map((where) => `${where} AND ${traces}`),
+      isWanted,
+      cut,
+    );
   }
 }
+
+/** Where the spans of touched traces are: among new ones, and among older ones only where some were seen. */
+async function placesOf({ connection, cursor, seen }: Spans, touched: string, around: Range): Promise<string[]> {
+  const rows = await connection.runAndReadAll(`SELECT DISTINCT trace_id ${touched}`);
+  const traceIds = rows.getRows().map(([traceId]) => traceId as string);
+  const ranges = await seen.ranges(connection, cursor, around, traceIds);
+  return [
+    `${within(around)} AND commit_seq > ${cursor}`,
+    ...ranges.map((range) => `${within(range)} AND commit_seq <= ${cursor}`),
+  ];
+}
+
+const widened = ([lo, hi]: Range): Range => [lo - QUIET_MICROS, hi + QUIET_MICROS];
 
 async function touchAgain(connection: DuckDBConnection, cut: readonly Cut[]): Promise<void> {
   await connection.run('DELETE FROM touched');
@@ -101,17 +127,15 @@ async function touchAgain(connection: DuckDBConnection, cut: readonly Cut[]): Pr
     await connection.run('INSERT INTO touched VALUES (?, ?, ?)', [traceId, BigInt(lo), BigInt(hi)]);
 }
 
-/** The wanted pieces of these traces, or of all, that have a span between two moments, or near; `cut` gets those that may go on. */
+/** The wanted pieces of the spans of which one of these is true, all that lie between two moments; `cut` gets those that may go on outside. */
 async function* piecesAround(
   spans: Spans,
-  [lo, hi]: readonly [lo: number, hi: number],
-  traces: string | null,
+  [from, to]: Range,
+  which: readonly string[],
   isWanted: (piece: StoredSpan[]) => boolean,
   cut: Cut[],
 ): AsyncGenerator<StoredSpan[]> {
-  const [from, to] = [lo - QUIET_MICROS, hi + QUIET_MICROS];
-  const near = `start_time BETWEEN make_timestamp(${from}) AND make_timestamp(${to})`;
-  for await (const piece of pieces(spans, traces === null ? near : `${near} AND trace_id IN (${traces})`)) {
+  for await (const piece of pieces(spans, which)) {
     if (!isWanted(piece)) continue;
     const [first, last] = [piece[0]!.startMicros, piece.at(-1)!.startMicros];
     if (first - QUIET_MICROS < from || last + QUIET_MICROS > to)
@@ -121,14 +145,14 @@ async function* piecesAround(
 }
 
 /** One window for each cluster of touched times: a stray one must not widen a window over the whole store. */
-async function windows(connection: DuckDBConnection): Promise<[lo: number, hi: number][]> {
+async function windows(connection: DuckDBConnection): Promise<Range[]> {
   const rows = await connection.runAndReadAll(
     `WITH marked AS (SELECT lo, hi, coalesce(lo - max(hi) OVER (ORDER BY lo, hi ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) > ${QUIET_MICROS}, true) AS apart
        FROM touched),
      islands AS (SELECT lo, hi, count(*) FILTER (apart) OVER (ORDER BY lo, hi ROWS UNBOUNDED PRECEDING) AS island FROM marked)
      SELECT min(lo)::DOUBLE, max(hi)::DOUBLE FROM islands GROUP BY island ORDER BY 1`,
   );
-  return rows.getRows() as [number, number][];
+  return rows.getRows() as unknown as Range[];
 }
 
 /** The ids, which hold no space, come as one text: reading a text from DuckDB costs more than cutting it. */
@@ -138,9 +162,10 @@ const COLUMNS = `concat_ws(' ', left(body_hash, 32), trace_id, span_id, parent_s
   CASE WHEN coalesce(exception_message, status_message) IS NOT NULL THEN json_extract(resource, '$."host.ip"')::VARCHAR END`;
 
 /** Traces in pieces, each in the order of start time: of two spans with one id the first is read. */
-async function* pieces({ connection, cursor }: Spans, where: string): AsyncGenerator<StoredSpan[]> {
+async function* pieces({ connection, cursor }: Spans, which: readonly string[]): AsyncGenerator<StoredSpan[]> {
+  const spans = which.map((where) => `SELECT * FROM _store.spans WHERE ${where}`).join(' UNION ALL ');
   const result = await connection.stream(
-    `SELECT ${COLUMNS}, commit_seq > ${cursor} FROM _store.spans WHERE ${where} ORDER BY trace_id, start_unix_nano, span_id, body_hash`,
+    `SELECT ${COLUMNS}, commit_seq > ${cursor} FROM (${spans}) ORDER BY trace_id, start_unix_nano, span_id, body_hash`,
   );
   const serviceKeys = new Map<string, string>();
   let piece: StoredSpan[] = [];

@@ -12,7 +12,7 @@ import { chunksOf } from '../../shared/store/chunks.js';
 import { cloudPart } from './cloudtrail/part.js';
 import { isCloudScope } from './cloudtrail/scopes.js';
 import type { Input } from './item.js';
-import { type StoredSpan, tracePieces } from './pieces.js';
+import { type Spans, type StoredSpan, tracePieces } from './pieces.js';
 import { type Bucket, type Kept, type Scoped, type Since, sinceThen } from './refold.js';
 import { refreshCloudTrail } from './refresh-cloudtrail.js';
 import {
@@ -35,6 +35,7 @@ import {
   type WritesPart,
   writesPart,
 } from './rollup.js';
+import type { SeenTraces } from './seen-traces.js';
 import { readTrace, type TraceItems } from './traces.js';
 
 /** 2006: a span that says it is older (or has no time, which reads as 1970) says nothing of when its service was watched. */
@@ -49,6 +50,7 @@ export type Dirty = Map<string, Set<number>>;
  */
 export async function refresh(
   { reader, writer }: Connections,
+  seen: SeenTraces,
   cursor: bigint,
   run: bigint,
   inputs: readonly Input[],
@@ -64,12 +66,13 @@ export async function refresh(
   };
   const parts = new Parts((full) => put(full, false));
   const orphans = new Parentless();
-  const stale = await refreshTraces(reader, cursor, parts, orphans);
+  const spans = { connection: reader, cursor, seen };
+  const stale = await refreshTraces(spans, parts, orphans);
   await refreshScrapes(reader, cursor, inputs, parts);
   await refreshCloudTrail(reader, cursor, parts);
   await put(parts, false);
   for (const places of inGroups([...stale.values()].sort(byTime), STALE_AT_ONCE))
-    await put(await rebuild(reader, places), true);
+    await put(await rebuild(spans, places), true);
   await appendRows(writer, 'parentless', orphans.rows());
   return dirty;
 }
@@ -190,16 +193,12 @@ const placeOf = (scope: string, bucket: number): string => `${scope}\n${bucket}`
  * Adds what new spans say. Where a late span changes what its trace said before, the buckets in which it said so are returned: they are stale, and are
  * made anew from evidence.
  */
-async function refreshTraces(
-  connection: DuckDBConnection,
-  cursor: bigint,
-  parts: Parts,
-  orphans: Parentless,
-): Promise<Map<string, Place>> {
+async function refreshTraces(spans: Spans, parts: Parts, orphans: Parentless): Promise<Map<string, Place>> {
   const stale = new Map<string, Place>();
   const isNew = (span: StoredSpan) => span.isNew;
-  await touch(connection, cursor === 0n ? 'false' : `commit_seq > ${cursor}`);
-  for await (const piece of tracePieces({ connection, cursor }, cursor === 0n ? 'all' : isNew)) {
+  const isFirst = spans.cursor === 0n;
+  await touch(spans.connection, isFirst ? 'false' : `commit_seq > ${spans.cursor}`);
+  for await (const piece of tracePieces(spans, isFirst ? 'all' : isNew)) {
     const before = piece.filter((span) => !isNew(span));
     const said = new Map<string, number>();
     const places = new Map<string, Place>();
@@ -302,11 +301,11 @@ function* inGroups<T>(items: readonly T[], size: number): Generator<T[]> {
 const byTime = (a: Place, b: Place): number => a.bucket - b.bucket;
 
 /** Stale buckets, made anew from all traces that have a span in them. */
-async function rebuild(connection: DuckDBConnection, places: readonly Place[]): Promise<Parts> {
+async function rebuild(spans: Spans, places: readonly Place[]): Promise<Parts> {
   const stale = new Set(places.map(({ scope, bucket }) => placeOf(scope, bucket)));
   const windows = windowsOf(places);
   await touch(
-    connection,
+    spans.connection,
     windows
       .flatMap(([from, to]) =>
         ['start_time', 'end_time'].map(
@@ -319,7 +318,7 @@ async function rebuild(connection: DuckDBConnection, places: readonly Place[]): 
   const isTouched = ({ startMicros, endMicros }: StoredSpan) => inside(startMicros) || inside(endMicros);
   const parts = new Parts();
   for (const { scope, bucket } of places) parts.at(scope, bucket); // one that says nothing any more is empty
-  for await (const piece of tracePieces({ connection, cursor: 0n }, isTouched)) {
+  for await (const piece of tracePieces(spans, isTouched)) {
     for (const entry of entriesOf(readTrace(piece)))
       if (stale.has(placeOf(entry.scope, entry.bucket))) entry.add(parts.at(entry.scope, entry.bucket));
     for (const span of piece) {
