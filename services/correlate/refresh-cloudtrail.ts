@@ -1,4 +1,5 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { IS_EVENT, OUTCOME, PRINCIPAL } from '../../shared/store/cloudtrail-sql.js';
 import type { Outcome, Who } from './cloudtrail/act.js';
 import { type CloudPart, extremes } from './cloudtrail/part.js';
 import { type ActRow, DELETIONS, DESTRUCTIVE, READ_WHOLE, readAct } from './cloudtrail/read-act.js';
@@ -10,12 +11,6 @@ interface Target {
   at(scope: string, bucket: number): unknown;
   added(count: number): Promise<void>;
 }
-
-/** Records that are no events (five-minute summaries, Insights), or whose time cannot be. */
-const IS_EVENT = `(flags IS NULL OR NOT regexp_matches(flags, 'aggregated_event|insights_event|impossible_time'))`;
-
-/** Whose rights were used. A session's issuer is known from the record: sessions need no look-up. */
-const PRINCIPAL = 'coalesce(session_issuer_arn, principal_arn)';
 
 const quoted = (texts: readonly string[]): string => texts.map((text) => `'${text}'`).join();
 
@@ -96,9 +91,6 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
     await parts.added(chunk.rowCount);
   }
 }
-
-const OUTCOME = `CASE WHEN error_code IS NULL THEN 'ok'
-  WHEN regexp_matches(error_code, 'access ?denied|unauthorized|forbidden|notauthorized', 'i') THEN 'denied' ELSE 'failed' END`;
 
 /** Calls that look around. Reading an object is none, unless it was refused; nor are AssumeRole and Decrypt, which say they read. */
 const LOOKS = `(read_only AND (event_category IS DISTINCT FROM 'Data' OR starts_with(event_name, 'List'))

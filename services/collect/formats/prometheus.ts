@@ -2,7 +2,7 @@ import type { Decoded, Fault, FaultReason, Flag, MetricRow, MissedScrape } from 
 import type { Context, FileDecoder } from '../source.js';
 import { countsDespiteItsType, keepsMetric } from './kept-metrics.js';
 import { metricBody } from './metric-body.js';
-import { type LineReader, LineSplitter } from './prometheus-lines.js';
+import { type LineReader, LineSplitter } from './text-lines.js';
 import {
   jsonOf,
   type Labels,
