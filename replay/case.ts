@@ -123,7 +123,7 @@ function caseFile(root: string, id: string): Found | string | undefined {
   if (/^traces\/.*\.jsonl(\.gz)?$/.test(id)) return { source: 'traces', path, id };
   if (/^metrics\/.*\.jsonl(\.gz)?$/.test(id)) return { source: 'metrics', path, id };
   if (/^metrics\/.*\.prom(\.gz)?$/.test(id)) return promFile(path, id);
-  if (/^s3-access\//.test(id)) return { source: 's3-access', path, id }; // S3 gives them names without an ending
+  if (id.startsWith('s3-access/')) return { source: 's3-access', path, id }; // S3 gives them names without an ending
   return /^(cloudtrail|traces|metrics)\//.test(id)
     ? 'unknown ending: cloudtrail takes .json, traces .jsonl, metrics .jsonl and .prom, each plain or .gz'
     : undefined;

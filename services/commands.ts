@@ -228,7 +228,9 @@ export async function rebuildCommand(options: { db: string }): Promise<void> {
   notify(notices);
   const { cloudtrail_events: records, spans, metric_points: points, s3_access_records: lines = 0 } = copied;
   const { added, revised, withdrawn } = recorded.chains;
-  print(`Evidence copied: ${records} CloudTrail records, ${spans} spans, ${points} metric points${lines > 0 ? `, ${lines} access log records` : ''}.`);
+  print(
+    `Evidence copied: ${records} CloudTrail records, ${spans} spans, ${points} metric points${lines > 0 ? `, ${lines} access log records` : ''}.`,
+  );
   print(`History taken up from the ledger: ${revisions} ${revisions === 1 ? 'revision' : 'revisions'}.`);
   print(
     added + revised + withdrawn === 0

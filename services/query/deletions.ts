@@ -45,7 +45,8 @@ type Kind =
   | 'transitioned';
 
 interface PrincipalReport {
-  readonly principal: string;
+  /** Whose rights were used; null for nobody: unauthenticated, or not recorded. */
+  readonly principal: string | null;
   readonly first_at: string;
   readonly last_at: string;
   readonly source_ips: readonly string[];
@@ -123,7 +124,7 @@ async function checkVersion(connection: DuckDBConnection): Promise<void> {
     );
 }
 
-type ActsRow = Acts & { readonly bucket: string; readonly principal: string; readonly source_ips: readonly string[] };
+type ActsRow = Acts & Pick<PrincipalReport, 'principal' | 'source_ips'> & { readonly bucket: string };
 type WatchedRow = Watched & { readonly bucket: string };
 
 /** What is worst comes first. */
@@ -143,7 +144,7 @@ const actsSql = (of: string): string => `
   WITH found AS MATERIALIZED (FROM deletions WHERE ${of}),
   gone AS (SELECT DISTINCT bucket, object_key FROM found WHERE kind = 'version_deleted' AND loss = 'lost'),
   told AS (SELECT f.*, g.bucket IS NOT NULL AS is_gone FROM found f LEFT JOIN gone g ON g.bucket = f.bucket AND g.object_key = f.object_key)
-  SELECT bucket, coalesce(principal, 'anonymous') AS principal, kind, loss, outcome, count(*) AS acts, count(DISTINCT object_key) AS objects, count(bytes) AS bytes_known_of,
+  SELECT bucket, principal, kind, loss, outcome, count(*) AS acts, count(DISTINCT object_key) AS objects, count(bytes) AS bytes_known_of,
     sum(bytes)::HUGEINT AS bytes, coalesce(sum(keys), 0)::BIGINT AS keys_known, count(*) FILTER (kind = 'bulk_call' AND coalesce(keys, 0) = 0) AS calls_without_keys,
     count(*) FILTER (in_bulk) AS in_bulk, count(DISTINCT object_key) FILTER (is_gone) AS also_lost, count(*) FILTER (versioning = 'suspended') AS while_suspended,
     {'cloudtrail': count(*) FILTER (seen_in = 'cloudtrail'), 's3_access': count(*) FILTER (seen_in = 's3-access'), 'both': count(*) FILTER (seen_in = 'both')} AS seen_in,
@@ -168,16 +169,24 @@ function principalsOf(rows: readonly ActsRow[]): PrincipalReport[] {
     return {
       principal,
       first_at: own.map((row) => row.first_at).sort()[0]!,
-      last_at: own.map((row) => row.last_at).sort().at(-1)!,
+      last_at: own
+        .map((row) => row.last_at)
+        .sort()
+        .at(-1)!,
       source_ips: [...new Set(own.flatMap((row) => row.source_ips))].sort(),
-      acts: own.map(({ bucket: _, principal: __, source_ips: ___, ...acts }) => acts),
+      acts: own.map(actsIn),
       statements: statementsOf(principal, own),
     };
   });
 }
 
-/** Lifecycle is no principal; a canonical user id may be the root user's. */
-function statementsOf(principal: string, acts: readonly Acts[]): string[] {
+function actsIn(row: ActsRow): Acts {
+  const { bucket: _, principal: __, source_ips: ___, ...acts } = row;
+  return acts;
+}
+
+/** What a deleted version proves. A canonical user id may be the root user's. */
+function statementsOf(principal: string | null, acts: readonly Acts[]): string[] {
   const lost = acts.find(({ kind, loss }) => kind === 'version_deleted' && loss === 'lost');
   const says = lost && mfaDeleteWasOff(principal);
   return says === undefined ? [] : [`${clock(lost!.first_at)} UTC: ${says}`];
@@ -197,7 +206,9 @@ function limitsOf(buckets: readonly BucketReport[], quarantined: number): string
   const lines = buckets.some(({ watched }) => watched.access_records > 0);
   return [
     ...(acts.some(({ kind }) => kind === 'bulk_call')
-      ? ['DeleteObjects names no key in CloudTrail: keys are known as far as access logs have them, and how many there were is not.']
+      ? [
+          'DeleteObjects names no key in CloudTrail: keys are known as far as access logs have them, and how many there were is not.',
+        ]
       : []),
     lines
       ? 'S3 delivers access logs on a best effort, hours late: that a record is absent means nothing.'
@@ -217,7 +228,9 @@ export function deletionsText({ buckets, unwatched, limits }: DeletionReport, pa
   return [
     ...(buckets.length === 0 ? ['No deletion is in evidence, which is not to say that there was none.', ''] : sections),
     paint(page, 'bold', 'What this cannot say'),
-    ...[...(others.length > 0 ? [unwatchedSentence(others)] : []), ...limits].flatMap((text) => indented(text, 3, page)),
+    ...[...(others.length > 0 ? [unwatchedSentence(others)] : []), ...limits].flatMap((text) =>
+      indented(text, 3, page),
+    ),
   ].join('\n');
 }
 
@@ -250,9 +263,7 @@ function watchedSentences(watched: Watched): string[] {
     events === 0
       ? 'No object-level CloudTrail event is in evidence: what follows is from access logs alone.'
       : `Seen by ${counted(events, 'object-level CloudTrail event')}, ${span(watched.events_from, watched.events_to)}.`,
-    ...(events > 0 && writing === 0
-      ? ['All of them read: whether deletions were recorded at all is not known.']
-      : []),
+    ...(events > 0 && writing === 0 ? ['All of them read: whether deletions were recorded at all is not known.'] : []),
     records === 0
       ? 'No S3 server access log.'
       : `Seen by ${counted(records, 'access log record')}, ${span(watched.records_from, watched.records_to)}.`,
@@ -263,7 +274,7 @@ function principalLines(bucket: string, one: PrincipalReport, page: Page): strin
   const { principal, first_at: from, last_at: to, source_ips: ips, acts, statements } = one;
   const query = queryFor(bucket, principal);
   return [
-    `   ${paint(page, 'bold', printable(principal))}`,
+    `   ${paint(page, 'bold', printable(principal ?? 'nobody (unauthenticated, or not recorded)'))}`,
     ...indented(`${clock(from)} to ${clock(to)} UTC${ips.length > 0 ? `, from ${few(ips)}` : ''}`, 6, page),
     ...acts.flatMap((own) => indented(sentence(own), 6, page)),
     ...statements.flatMap((text) => indented(text, 6, page)),
@@ -272,9 +283,9 @@ function principalLines(bucket: string, one: PrincipalReport, page: Page): strin
 }
 
 /** What is to be pasted into a shell must hold nothing that one would carry out: names are what callers sent. */
-function queryFor(bucket: string, principal: string): string | undefined {
-  if (![bucket, principal].every((text) => /^[\w.:/+=,@ -]+$/.test(text))) return undefined;
-  const who = principal === 'anonymous' ? 'principal IS NULL' : `principal = '${principal}'`;
+function queryFor(bucket: string, principal: string | null): string | undefined {
+  if (![bucket, principal ?? 'nobody'].every((text) => /^[\w.:/+=,@ -]+$/.test(text))) return undefined;
+  const who = principal === null ? 'principal IS NULL' : `principal = '${principal}'`;
   return `npx causeline sql "SELECT * FROM deletions WHERE bucket = '${bucket}' AND ${who}"`;
 }
 
@@ -319,7 +330,8 @@ const TELL: Readonly<Record<Kind, (own: Acts) => string>> = {
         : 'Nothing in evidence says that the bucket was versioned: what was there before may be gone.'
     }`,
   marker_removed: ({ acts }) => `${counted(acts, 'delete marker')} removed: what they hid is back.`,
-  transitioned: ({ acts }) => `${counted(acts, 'object')} moved to another storage class by a lifecycle rule: nothing was lost.`,
+  transitioned: ({ acts }) =>
+    `${counted(acts, 'object')} moved to another storage class by a lifecycle rule: nothing was lost.`,
 };
 
 function bytesSentence({ acts, bytes, bytes_known_of: known }: Acts): string {

@@ -84,7 +84,8 @@ const wrong = (detail: string, reason: Wrong['reason'] = 'bad_record'): Wrong =>
 /** A row, or what is wrong with the line. */
 function recordIn(line: string, position: number, future: bigint | undefined): S3AccessRow | Wrong {
   const head = HEAD.exec(line);
-  if (!head) return wrong('it does not begin with owner, bucket, [time], address, requester, request id, operation and key');
+  if (!head)
+    return wrong('it does not begin with owner, bucket, [time], address, requester, request id, operation and key');
   const [all, owner, bucket, time, ip, requester, requestId, operation, loggedKey] = head as unknown as HeadMatch;
   const afterHead = line.slice(all.length);
   const request = REQUEST.exec(afterHead);
@@ -95,7 +96,8 @@ function recordIn(line: string, position: number, future: bigint | undefined): S
   const client = clientIn(afterRequest.slice(numbers[0].length));
   if (!client) return wrong('after the times there are no referer, user agent and version id');
   const eventTimeMicros = timeMicros(time);
-  if (eventTimeMicros === undefined) return wrong(`the time [${time}] is none as [06/Feb/2019:00:00:38 +0000]`, 'bad_time');
+  if (eventTimeMicros === undefined)
+    return wrong(`the time [${time}] is none as [06/Feb/2019:00:00:38 +0000]`, 'bad_time');
   if (bucket === '-' || operation === '-') return wrong('it names no bucket or no operation');
   const key = keyOf(loggedKey);
   const [, status, error, sent, size] = numbers as unknown as NumbersMatch;
@@ -143,15 +145,20 @@ function clientIn(text: string): Client | undefined {
   if (last < 0) return blank === undefined ? undefined : clientOf(undefined, tail.slice(1)); // two dashes
   if (blank !== '') return undefined; // no field stands between the last quote and the space
   const quoted = text.slice(0, last + 1);
-  if (/^- "/.test(quoted)) return clientOf(quoted.slice(3, -1), tail);
+  if (quoted.startsWith('- "')) return clientOf(quoted.slice(3, -1), tail);
   if (!quoted.startsWith('"') || quoted.length < 2) return undefined;
   const borders = bordersIn(quoted);
-  if (borders.length === 0) return /^"[^"]*"$/.test(quoted) && tail[0] === '-' ? clientOf('-', tail.slice(1)) : undefined;
+  if (borders.length === 0)
+    return /^"[^"]*"$/.test(quoted) && tail[0] === '-' ? clientOf('-', tail.slice(1)) : undefined;
   if (borders.length > 1) return clientOf(undefined, tail, ['ambiguous_quotes']);
   return clientOf(quoted.slice(borders[0]! + 3, -1), tail);
 }
 
-function clientOf(userAgent: string | undefined, tail: readonly string[], flags: readonly Flag[] = []): Client | undefined {
+function clientOf(
+  userAgent: string | undefined,
+  tail: readonly string[],
+  flags: readonly Flag[] = [],
+): Client | undefined {
   const [versionId, hostId] = tail;
   if (versionId === undefined || versionId === '') return undefined;
   return { userAgent: said(userAgent), versionId: said(versionId), hostId: said(hostId), flags };
@@ -212,7 +219,8 @@ function timeFlags(micros: bigint, future: bigint | undefined): Flag[] {
 function examples(): Source<S3AccessRow>['examples'] {
   const owner = '79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be';
   const role = 'arn:aws:sts::123456789012:assumed-role/ci-deployer/run-1';
-  const line = (rest: string) => `${owner} prod-logs [17/Mar/2024:03:15:02 +0800] 192.0.2.3 ${role} 3E57427F3EXAMPLE ${rest}`;
+  const line = (rest: string) =>
+    `${owner} prod-logs [17/Mar/2024:03:15:02 +0800] 192.0.2.3 ${role} 3E57427F3EXAMPLE ${rest}`;
   const tail = 'hostid= SigV4 ECDHE-RSA-AES128-GCM-SHA256 AuthHeader prod-logs.s3.amazonaws.com TLSv1.2 - -';
   const version = '"DELETE /prod-logs/a%20b.gz?versionId=3HL4kqtJvjVBH40Nrjfkd HTTP/1.1" 204 - - 4406 28 - "-"';
   return [
@@ -240,12 +248,22 @@ function examples(): Source<S3AccessRow>['examples'] {
     {
       title: 'a key of DeleteObjects: nothing in quotes',
       given: line(`BATCH.DELETE.OBJECT fork-0004/ - 204 - - 12 - - - - - ${tail}`),
-      rows: [{ operation: 'BATCH.DELETE.OBJECT', objectKey: 'fork-0004/', requestUri: null, objectSize: 12n, hostId: 'hostid=' }],
+      rows: [
+        {
+          operation: 'BATCH.DELETE.OBJECT',
+          objectKey: 'fork-0004/',
+          requestUri: null,
+          objectSize: 12n,
+          hostId: 'hostid=',
+        },
+      ],
     },
     {
       title: 'what lifecycle expired: most fields are unknown',
       given: line('S3.EXPIRE.OBJECT old.log - - - - 57 - - - - - -').replace(`192.0.2.3 ${role}`, '- AmazonS3'),
-      rows: [{ requester: 'AmazonS3', sourceIp: null, operation: 'S3.EXPIRE.OBJECT', httpStatus: null, objectSize: 57n }],
+      rows: [
+        { requester: 'AmazonS3', sourceIp: null, operation: 'S3.EXPIRE.OBJECT', httpStatus: null, objectSize: 57n },
+      ],
     },
     {
       title: 'a line of before fields were added',
@@ -254,7 +272,9 @@ function examples(): Source<S3AccessRow>['examples'] {
     },
     {
       title: 'a quote in the target of the request, and fields of a later year',
-      given: line(`REST.GET.OBJECT %2522 "GET /" HTTP/1.1" 403 AccessDenied 243 - 8 - "-" "curl/7.38.0" - ${tail} us-east-1 new`),
+      given: line(
+        `REST.GET.OBJECT %2522 "GET /" HTTP/1.1" 403 AccessDenied 243 - 8 - "-" "curl/7.38.0" - ${tail} us-east-1 new`,
+      ),
       rows: [{ objectKey: '"', requestUri: 'GET /" HTTP/1.1', httpStatus: 403, flags: ['key_encoded_twice'] }],
     },
     {
@@ -264,7 +284,9 @@ function examples(): Source<S3AccessRow>['examples'] {
     },
     {
       title: 'a referer that looks like a refusal and a user agent',
-      given: line(`REST.DELETE.OBJECT k "DELETE /k HTTP/1.1" 204 - - - 9 8 "y" 403 AccessDenied - - 1 1 "-" "z" "curl/8" - ${tail}`),
+      given: line(
+        `REST.DELETE.OBJECT k "DELETE /k HTTP/1.1" 204 - - - 9 8 "y" 403 AccessDenied - - 1 1 "-" "z" "curl/8" - ${tail}`,
+      ),
       rows: [{ httpStatus: 204, errorCode: null, userAgent: null, flags: ['ambiguous_quotes'] }],
     },
     {
@@ -272,7 +294,11 @@ function examples(): Source<S3AccessRow>['examples'] {
       given: line(`REST.PUT.OBJECT 100%-sure "PUT /100%-sure HTTP/1.1" 200 - - 1 1 1 "-" "-" - ${tail}`),
       rows: [{ objectKey: '100%-sure', flags: ['bad_escape'] }],
     },
-    { title: 'a line that ends in its middle', given: line('REST.DELETE.OBJECT k "DELETE /k HTTP/1.1" 204 -'), fault: 'bad_record' },
+    {
+      title: 'a line that ends in its middle',
+      given: line('REST.DELETE.OBJECT k "DELETE /k HTTP/1.1" 204 -'),
+      fault: 'bad_record',
+    },
     {
       title: '30 February',
       given: line(`REST.DELETE.OBJECT k - 204 - - - - - - - - ${tail}`).replace('17/Mar', '30/Feb'),
