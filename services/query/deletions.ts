@@ -202,23 +202,34 @@ async function undecoded(connection: DuckDBConnection): Promise<number> {
 }
 
 function limitsOf(buckets: readonly BucketReport[], quarantined: number): string[] {
-  const acts = buckets.flatMap(({ principals }) => principals.flatMap((one) => one.acts));
-  const lines = buckets.some(({ watched }) => watched.access_records > 0);
+  const bulk = buckets.some(({ principals }) => principals.some(({ acts }) => acts.some(isBulkCall)));
+  const unlogged = buckets.filter(({ watched }) => watched.access_records === 0).map(({ bucket }) => bucket);
   return [
-    ...(acts.some(({ kind }) => kind === 'bulk_call')
+    ...(bulk
       ? [
           'DeleteObjects names no key in CloudTrail: keys are known as far as access logs have them, and how many there were is not.',
         ]
       : []),
-    lines
-      ? 'S3 delivers access logs on a best effort, hours late: that a record is absent means nothing.'
-      : 'What lifecycle rules delete is in no CloudTrail record, only in S3 server access logs, and there are none of these buckets.',
-    'Object-level calls are recorded by trails that select them, from then on; what was deleted before, or beside, is not here.',
+    `What lifecycle rules delete is in no CloudTrail record, only in S3 server access logs${
+      unlogged.length > 0 ? `; there are none of ${few(unlogged)}` : ''
+    }.`,
+    ...(unlogged.length < buckets.length
+      ? ['S3 delivers access logs on a best effort, hours late: that a record is absent means nothing.']
+      : []),
+    'Object-level calls are recorded by trails that select them, from then on: what was deleted before, or beside, is not here.',
     ...(quarantined > 0
       ? [`${counted(quarantined, 'record')} could not be decoded and may tell of more: SELECT * FROM quarantine.`]
       : []),
   ];
 }
+
+const isBulkCall = ({ kind }: Acts): boolean => kind === 'bulk_call';
+
+const SHOWN = 5;
+
+/** The first few, and how many more. */
+const few = (texts: readonly string[]): string =>
+  texts.slice(0, SHOWN).join(', ') + (texts.length > SHOWN ? ` and ${texts.length - SHOWN} more` : '');
 
 /* ---- for people ---- */
 
@@ -233,12 +244,6 @@ export function deletionsText({ buckets, unwatched, limits }: DeletionReport, pa
     ),
   ].join('\n');
 }
-
-const SHOWN = 5;
-
-/** The first few, and how many more. */
-const few = (texts: readonly string[]): string =>
-  texts.slice(0, SHOWN).join(', ') + (texts.length > SHOWN ? ` and ${texts.length - SHOWN} more` : '');
 
 const unwatchedSentence = (names: readonly string[]): string =>
   `Neither object-level events nor access logs are there of ${counted(names.length, 'further bucket')} (${few(names)}): nothing is known of deletions in ${names.length === 1 ? 'it' : 'them'}.`;

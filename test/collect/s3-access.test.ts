@@ -1,9 +1,9 @@
 import { gzipSync } from 'node:zlib';
 import test from 'ava';
 import fc from 'fast-check';
+import { type AccessLine, accessLine } from '../../replay/generate/s3-access.js';
 import { s3Access } from '../../services/collect/sources/s3-access.js';
 import { gunzipBounded } from '../../shared/inflate.js';
-import { type AccessLine, accessLine } from '../helpers/access-log.js';
 
 const context = { origin: 's3-access/a', gunzip: gunzipBounded };
 const decoded = (text: string) => s3Access.decode(Buffer.from(text), context);
