@@ -9,3 +9,9 @@ export const PRINCIPAL = 'coalesce(session_issuer_arn, principal_arn)';
 /** `ok`, `denied` or `failed`. */
 export const OUTCOME = `CASE WHEN error_code IS NULL THEN 'ok'
   WHEN regexp_matches(error_code, 'access ?denied|unauthorized|forbidden|notauthorized', 'i') THEN 'denied' ELSE 'failed' END`;
+
+/**
+ * What was deleted by its version was a delete marker, or a deletion without a version left one: the answer says `x-amz-delete-marker: true` (S3 API
+ * reference, DeleteObject). It is read from the answer alone: S3 ignores a query parameter of that name, and CloudTrail copies it into the request.
+ */
+export const ANSWERED_MARKER = `coalesce(json_extract_string(raw, '$.responseElements."x-amz-delete-marker"') = 'true', false)`;

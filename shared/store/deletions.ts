@@ -1,24 +1,25 @@
-import { IS_EVENT, OUTCOME, PRINCIPAL } from './cloudtrail-sql.js';
+import { ANSWERED_MARKER, IS_EVENT, OUTCOME, PRINCIPAL } from './cloudtrail-sql.js';
 
-/** What is in the answer, and not what a query parameter that CloudTrail copies into the request pretends: hence no search in the text. */
-const ANSWERED = `json_extract_string(raw, ['$.responseElements."x-amz-delete-marker"', '$.responseElements."x-amz-version-id"',
-  '$.additionalEventData.bytesTransferredIn', '$.requestParameters.VersioningConfiguration.Status'])`;
+/** The version that was made, the bytes that came, the versioning that was asked for. */
+const ANSWERED = `json_extract_string(raw, ['$.responseElements."x-amz-version-id"', '$.additionalEventData.bytesTransferredIn',
+  '$.requestParameters.VersioningConfiguration.Status'])`;
 
 /**
  * CloudTrail's calls that delete or write objects, or switch versioning, each once: a caller's and a bucket owner's account have a record each of one call,
- * and the caller's says more of who it was.
+ * and the caller's says more of who it was. Two records of one id that do not tell the same are two.
  */
 const OBJECT_CALLS = `CREATE OR REPLACE VIEW _store.object_calls AS
   SELECT event_time AS time, bucket, object_key, version_id, event_name AS operation, does, request_id, principal, caller, principal_type, source_ip, outcome,
-    coalesce(answered[1] = 'true', false) AS marker, answered[2] AS given_version, CASE WHEN event_name = 'PutObject' THEN try_cast(answered[3] AS BIGINT) END AS sent_bytes,
-    CASE answered[4] WHEN 'Enabled' THEN 'on' WHEN 'Suspended' THEN 'suspended' END AS switched, evidence_id
-  FROM (SELECT *, ${PRINCIPAL} AS principal, principal_arn AS caller, ${OUTCOME} AS outcome, ${ANSWERED} AS answered, left(body_hash, 32) AS evidence_id,
+    marker, answered[1] AS given_version, CASE WHEN event_name = 'PutObject' THEN try_cast(answered[2] AS BIGINT) END AS sent_bytes,
+    CASE answered[3] WHEN 'Enabled' THEN 'on' WHEN 'Suspended' THEN 'suspended' END AS switched, evidence_id
+  FROM (SELECT *, ${PRINCIPAL} AS principal, principal_arn AS caller, ${OUTCOME} AS outcome, ${ANSWERED} AS answered,
+      CASE WHEN starts_with(event_name, 'DeleteObject') THEN ${ANSWERED_MARKER} ELSE false END AS marker, left(body_hash, 32) AS evidence_id,
       CASE WHEN event_name = 'DeleteObjects' THEN 'bulk' WHEN starts_with(event_name, 'DeleteObject') THEN 'delete'
         WHEN event_name = 'PutBucketVersioning' THEN 'switch' ELSE 'put' END AS does
     FROM _store.cloudtrail_events
     WHERE ${IS_EVENT} AND event_source = 's3.amazonaws.com' AND bucket IS NOT NULL AND event_name IN ('DeleteObject', 'DeleteObjectVersion', 'DeleteObjects',
       'PutObject', 'CopyObject', 'CompleteMultipartUpload', 'PutBucketVersioning'))
-  QUALIFY row_number() OVER (PARTITION BY bucket, coalesce(shared_event_id, event_id, evidence_id)
+  QUALIFY row_number() OVER (PARTITION BY bucket, event_name, object_key, version_id, outcome, coalesce(shared_event_id, event_id, evidence_id)
     ORDER BY principal_type = 'AWSAccount', session_issuer_arn IS NULL, body_hash) = 1`;
 
 /**

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Writable } from 'node:stream';
@@ -8,12 +8,14 @@ import { gzipSync } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
 import { type AccessLine, accessLine } from '../../replay/generate/s3-access.js';
 import { replayCase } from '../../replay/replay.js';
+import { cloudtrail } from '../../services/collect/sources/cloudtrail.js';
 import { ask } from '../../services/query/ask.js';
 import type { DeletionReport } from '../../services/query/deletions.js';
+import { gunzipBounded } from '../../shared/inflate.js';
 import { MIGRATIONS } from '../../shared/store/migrations.js';
-import { openStore } from '../../shared/store/store.js';
+import { emptyBatch, openStore } from '../../shared/store/store.js';
 import { causeline } from '../helpers/cli.js';
-import { root } from '../helpers/data.js';
+import { corpus, root, testWith } from '../helpers/data.js';
 import { rows, temporaryFolder, value, withDuckDb } from '../helpers/store.js';
 
 const ci = 'arn:aws:iam::123456789012:role/service/ci';
@@ -403,6 +405,16 @@ test("a caller's and a bucket owner's record of one call count once, and the cal
   t.deepEqual(acts(found, 'data', ci), ['version_deleted lost ok: 1/1 ?(0)']);
 });
 
+test('two records of one id that tell different things are both told', async (t) => {
+  const same = { more: { eventID: 'one' } };
+  const { report: found } = await fresh(t, [
+    { at: 0, key: 'a', versionId: 'v', ...same },
+    { at: 0, key: 'b', versionId: 'v', ...same },
+    { eventName: 'PutObject', at: 0, key: 'a', ...same },
+  ]);
+  t.deepEqual(acts(found, 'data', ci), ['version_deleted lost ok: 2/2 ?(0)']);
+});
+
 test('children of a DeleteObjects call that CloudTrail names are its keys, and lines of the same keys add no others', async (t) => {
   const child = (key: string): Told => ({
     at: 0,
@@ -545,3 +557,40 @@ for (const [name, expected] of Object.entries(bundled))
     );
     t.deepEqual(Object.fromEntries(told), expected);
   });
+
+testWith(
+  corpus,
+  'CAUSELINE_CORPUS',
+  'of real records the one deletion is told, and nothing else is taken for one',
+  async (t, data) => {
+    const file = join(temporaryFolder(t), 'corpus.duckdb');
+    const store = await openStore(file);
+    const batch = emptyBatch();
+    for (const text of textsIn(join(data, 'cloudtrail')))
+      for (const row of cloudtrail.decode(Buffer.from(text), { origin: 'corpus', gunzip: gunzipBounded }).rows)
+        store.add(batch, 'cloudtrail', 'corpus', row);
+    await store.commit(batch);
+    store.close();
+    const { buckets } = await reported(file);
+    t.deepEqual(
+      buckets.flatMap(({ bucket, principals }) =>
+        principals.flatMap((one) => one.acts.map((own) => [bucket, own.kind, own.loss, own.outcome])),
+      ),
+      [['example-bucket', 'object_deleted', 'unknown', 'ok']],
+    );
+  },
+);
+
+/** Files of attacks and of the techniques behind them, and the records in rules' own tests. */
+function textsIn(folder: string): string[] {
+  const files = ['invictus_stratus', 'stratus_detonations'].flatMap((name) =>
+    readdirSync(join(folder, name))
+      .filter((file) => file.endsWith('.json'))
+      .map((file) => join(folder, name, file)),
+  );
+  const rules = readFileSync(join(folder, 'panther_rule_tests/tests.jsonl'), 'utf8').trim().split('\n');
+  return [
+    ...files.map((file) => readFileSync(file, 'utf8')),
+    ...rules.map((line) => JSON.stringify(JSON.parse(line).log)),
+  ];
+}
