@@ -4,23 +4,27 @@ import { ANSWERED_MARKER, IS_EVENT, OUTCOME, PRINCIPAL } from './cloudtrail-sql.
 const ANSWERED = `json_extract_string(raw, ['$.responseElements."x-amz-version-id"', '$.additionalEventData.bytesTransferredIn',
   '$.requestParameters.VersioningConfiguration.Status'])`;
 
-/**
- * CloudTrail's calls that delete or write objects, or switch versioning, each once: a caller's and a bucket owner's account have a record each of one call,
- * and the caller's says more of who it was. Two records of one id that do not tell the same are two.
- */
-const OBJECT_CALLS = `CREATE OR REPLACE VIEW _store.object_calls AS
-  SELECT event_time AS time, bucket, object_key, version_id, event_name AS operation, does, request_id, principal, caller, principal_type, source_ip, outcome,
-    marker, answered[1] AS given_version, CASE WHEN event_name = 'PutObject' THEN try_cast(answered[2] AS BIGINT) END AS sent_bytes,
-    CASE answered[3] WHEN 'Enabled' THEN 'on' WHEN 'Suspended' THEN 'suspended' END AS switched, evidence_id
-  FROM (SELECT *, ${PRINCIPAL} AS principal, principal_arn AS caller, ${OUTCOME} AS outcome, ${ANSWERED} AS answered,
-      CASE WHEN starts_with(event_name, 'DeleteObject') THEN ${ANSWERED_MARKER} ELSE false END AS marker, left(body_hash, 32) AS evidence_id,
-      CASE WHEN event_name = 'DeleteObjects' THEN 'bulk' WHEN starts_with(event_name, 'DeleteObject') THEN 'delete'
-        WHEN event_name = 'PutBucketVersioning' THEN 'switch' ELSE 'put' END AS does
-    FROM _store.cloudtrail_events
+const CALLS_OF_OBJECTS = `_store.cloudtrail_events
     WHERE ${IS_EVENT} AND event_source = 's3.amazonaws.com' AND bucket IS NOT NULL AND event_name IN ('DeleteObject', 'DeleteObjectVersion', 'DeleteObjects',
-      'PutObject', 'CopyObject', 'CompleteMultipartUpload', 'PutBucketVersioning'))
-  QUALIFY row_number() OVER (PARTITION BY bucket, event_name, object_key, version_id, outcome, coalesce(shared_event_id, event_id, evidence_id)
-    ORDER BY principal_type = 'AWSAccount', session_issuer_arn IS NULL, body_hash) = 1`;
+      'PutObject', 'CopyObject', 'CompleteMultipartUpload', 'PutBucketVersioning')`;
+
+/**
+ * Records of calls that another record tells of too: a caller's and a bucket owner's account have one each, and the caller's says more of who it was. Two
+ * records of one id that do not tell the same are two calls. Few records have such company, so that few are sorted.
+ */
+const COPIES = `SELECT body_hash FROM ${CALLS_OF_OBJECTS} AND (shared_event_id IS NOT NULL
+      OR event_id IN (SELECT event_id FROM _store.cloudtrail_events WHERE contains(flags, 'conflicting_body')))
+    QUALIFY row_number() OVER (PARTITION BY bucket, event_name, object_key, version_id, ${OUTCOME}, coalesce(shared_event_id, event_id, body_hash)
+      ORDER BY principal_type = 'AWSAccount', session_issuer_arn IS NULL, body_hash) > 1`;
+
+/** CloudTrail's calls that delete or write objects, or switch versioning, each once. */
+const OBJECT_CALLS = `CREATE OR REPLACE VIEW _store.object_calls AS
+  SELECT event_time AS time, bucket, object_key, version_id, event_name AS operation, request_id, ${PRINCIPAL} AS principal, principal_arn AS caller, principal_type, source_ip,
+    CASE WHEN event_name = 'DeleteObjects' THEN 'bulk' WHEN starts_with(event_name, 'DeleteObject') THEN 'delete'
+      WHEN event_name = 'PutBucketVersioning' THEN 'switch' ELSE 'put' END AS does, ${OUTCOME} AS outcome, left(body_hash, 32) AS evidence_id,
+    CASE WHEN starts_with(event_name, 'DeleteObject') THEN ${ANSWERED_MARKER} ELSE false END AS marker, answered[1] AS given_version,
+    CASE WHEN event_name = 'PutObject' THEN try_cast(answered[2] AS BIGINT) END AS sent_bytes, CASE answered[3] WHEN 'Enabled' THEN 'on' WHEN 'Suspended' THEN 'suspended' END AS switched
+  FROM (SELECT *, ${ANSWERED} AS answered FROM ${CALLS_OF_OBJECTS} AND body_hash NOT IN (${COPIES}))`;
 
 /**
  * The same of access logs, which know sizes and what lifecycle did. A session is its role's, under the name that CloudTrail has for it (a role may have a path)
@@ -56,47 +60,65 @@ const OBJECT_ACTS = `CREATE OR REPLACE VIEW _store.object_acts AS
   UNION ALL BY NAME
   SELECT *, false AS marker, 's3-access' AS seen_in, evidence_id AS access_id FROM lines WHERE evidence_id NOT IN (SELECT line FROM pairs)`;
 
+/** What is known of a bucket's versioning from a time on: by what a call was answered, and by PutBucketVersioning. */
+const SWITCHES = `SELECT bucket, time, CASE WHEN bool_or(said = 'suspended') THEN 'suspended' ELSE 'on' END AS versioning
+    FROM (SELECT bucket, time, coalesce(switched, CASE WHEN given_version = 'null' THEN 'suspended' WHEN given_version IS NOT NULL THEN 'on' END) AS said
+      FROM acts WHERE outcome = 'ok' AND (does IN ('put', 'switch') OR (does = 'delete' AND version_id IS NULL AND marker)))
+    WHERE said IS NOT NULL GROUP BY bucket, time`;
+
+/** Acts with what was done to the object that is there without a version id, and with the bytes of it, just before. */
+const TOLD = `SELECT *, lag(does) OVER current AS before, lag(coalesce(object_size, sent_bytes)) OVER current AS before_bytes FROM acts WHERE does <> 'switch'
+    WINDOW current AS (PARTITION BY bucket, object_key, outcome = 'ok' AND object_key IS NOT NULL AND does <> 'bulk' AND version_id IS NULL
+      AND NOT starts_with(operation, 'S3.TRANSITION') ORDER BY time, evidence_id)`;
+
+/** DeleteObjects calls, by what tells of them: their own record, or the lines of their keys. */
+const BATCHES = `SELECT bucket, request_id, count(*) FILTER (does = 'delete') AS keys, bool_or(does = 'bulk') AS called FROM acts
+    WHERE does = 'bulk' OR (does = 'delete' AND request_id IS NOT NULL) GROUP BY bucket, request_id HAVING called OR bool_or(operation = 'BATCH.DELETE.OBJECT')`;
+
+/** Bytes of versions, as they were uploaded. */
+const UPLOADS = `SELECT bucket, object_key, given_version, any_value(coalesce(object_size, sent_bytes)) AS bytes FROM acts
+    WHERE does = 'put' AND outcome = 'ok' AND given_version <> 'null' GROUP BY bucket, object_key, given_version`;
+
+const KIND = `CASE WHEN does = 'put' THEN 'overwritten' WHEN operation = 'S3.EXPIRE.OBJECT' THEN 'expired'
+      WHEN operation = 'S3.CREATE.DELETEMARKER' THEN 'expired_marker' WHEN does = 'lifecycle' THEN 'transitioned'
+      WHEN version_id IS NULL AND operation <> 'DeleteObjectVersion' THEN CASE WHEN marker OR versioning = 'on' THEN 'marker_set' ELSE 'object_deleted' END
+      WHEN marker THEN 'marker_removed' ELSE 'version_deleted' END`;
+
 /**
- * What was deleted, or tried: one row an act. `loss` says what it means for the data.
- *
- * Versioning is known from what a call was answered, and from PutBucketVersioning on. Where it was suspended a deletion without a version may lose the one
- * version that has no id; where nothing says that it was on, an object may be gone for good. An access log does not say whether a version was a delete
- * marker: only what had a size was none.
+ * Where versioning was suspended, a deletion without a version may lose the one version that has no id; where nothing says that it was on, an object may be
+ * gone for good. An access log does not say whether a version was a delete marker: only what had a size was none.
  */
+const LOSS = `CASE WHEN outcome = 'unknown' THEN 'unknown' WHEN outcome <> 'ok' OR kind = 'transitioned' THEN 'none' WHEN kind = 'marker_removed' THEN 'restored'
+      WHEN kind IN ('marker_set', 'expired_marker') OR (kind = 'overwritten' AND versioning = 'on') THEN 'kept' WHEN kind = 'expired' THEN 'lost'
+      WHEN kind = 'version_deleted' AND (seen_in <> 's3-access' OR (names_version IS NOT false AND object_size IS NOT NULL)) THEN 'lost' ELSE 'unknown' END`;
+
+/** Never of another version than the one that is meant: what was uploaded last is what a marker hides, or what was overwritten. */
+const BYTES = `CASE WHEN outcome <> 'ok' OR kind IN ('marker_removed', 'bulk_call') THEN NULL WHEN kind = 'overwritten' THEN before_bytes
+      WHEN kind = 'version_deleted' THEN coalesce(object_size, uploaded)
+      WHEN kind IN ('marker_set', 'object_deleted') AND before = 'put' THEN coalesce(object_size, before_bytes) ELSE object_size END`;
+
+const EVIDENCE_TABLE = `CASE seen_in WHEN 's3-access' THEN 's3_access_records' ELSE 'cloudtrail_events' END`;
+
+/** What was deleted, overwritten or tried: a row an act, and a row a call of DeleteObjects. `loss` says what it means for the data. */
 const DELETIONS = `CREATE OR REPLACE VIEW deletions AS
   WITH acts AS MATERIALIZED (FROM _store.object_acts),
-  switches AS (SELECT bucket, time, CASE WHEN bool_or(said = 'suspended') THEN 'suspended' ELSE 'on' END AS versioning
-    FROM (SELECT bucket, time, coalesce(switched, CASE WHEN given_version = 'null' THEN 'suspended' WHEN given_version IS NOT NULL THEN 'on' END) AS said
-      FROM acts WHERE outcome = 'ok' AND (does IN ('put', 'switch') OR (does = 'delete' AND version_id IS NULL AND marker))) WHERE said IS NOT NULL GROUP BY bucket, time),
-  known AS (SELECT a.*, s.versioning FROM acts a ASOF LEFT JOIN switches s ON a.bucket = s.bucket AND a.time >= s.time WHERE a.does <> 'switch'),
-  told AS (SELECT *, lag(does) OVER current AS before, lag(coalesce(object_size, sent_bytes)) OVER current AS before_bytes FROM known
-    WINDOW current AS (PARTITION BY bucket, object_key, outcome = 'ok' AND object_key IS NOT NULL AND does <> 'bulk' AND version_id IS NULL
-      AND NOT starts_with(operation, 'S3.TRANSITION') ORDER BY time, evidence_id)),
-  uploads AS (SELECT bucket, object_key, given_version, any_value(coalesce(object_size, sent_bytes)) AS bytes FROM acts WHERE does = 'put' AND outcome = 'ok' AND given_version <> 'null' GROUP BY ALL),
-  batches AS (SELECT bucket, request_id, count(*) FILTER (does = 'delete') AS keys, bool_or(does = 'bulk') AS called FROM acts
-    WHERE does = 'bulk' OR (does = 'delete' AND request_id IS NOT NULL) GROUP BY ALL HAVING called OR bool_or(operation = 'BATCH.DELETE.OBJECT')),
-  kinds AS (SELECT t.*, b.request_id IS NOT NULL AS in_bulk, u.bytes AS uploaded,
-      CASE WHEN does = 'put' THEN 'overwritten' WHEN operation = 'S3.EXPIRE.OBJECT' THEN 'expired' WHEN operation = 'S3.CREATE.DELETEMARKER' THEN 'expired_marker'
-        WHEN does = 'lifecycle' THEN 'transitioned' WHEN version_id IS NOT NULL OR operation = 'DeleteObjectVersion' THEN CASE WHEN marker THEN 'marker_removed' ELSE 'version_deleted' END
-        WHEN marker OR versioning = 'on' THEN 'marker_set' ELSE 'object_deleted' END AS kind
-    FROM told t LEFT JOIN batches b ON b.bucket = t.bucket AND b.request_id = t.request_id AND t.does = 'delete'
-    LEFT JOIN uploads u ON u.bucket = t.bucket AND u.object_key = t.object_key AND u.given_version = t.version_id
-    WHERE does <> 'bulk' AND (does <> 'put' OR (before = 'put' AND outcome = 'ok' AND t.object_key IS NOT NULL)))
-  SELECT time, bucket, object_key, version_id, kind,
-    CASE WHEN outcome <> 'ok' THEN CASE outcome WHEN 'unknown' THEN 'unknown' ELSE 'none' END
-      WHEN kind = 'transitioned' THEN 'none' WHEN kind = 'marker_removed' THEN 'restored' WHEN kind IN ('marker_set', 'expired_marker') THEN 'kept' WHEN kind = 'expired' THEN 'lost'
-      WHEN kind = 'overwritten' THEN CASE WHEN versioning = 'on' THEN 'kept' ELSE 'unknown' END
-      WHEN kind = 'version_deleted' AND (seen_in <> 's3-access' OR (names_version IS NOT false AND object_size IS NOT NULL)) THEN 'lost' ELSE 'unknown' END AS loss,
-    outcome, principal, caller, principal_type, source_ip, in_bulk, NULL::BIGINT AS keys,
-    CASE WHEN outcome <> 'ok' THEN NULL WHEN kind = 'overwritten' THEN before_bytes WHEN kind = 'version_deleted' THEN coalesce(object_size, uploaded)
-      WHEN kind IN ('marker_set', 'object_deleted') THEN coalesce(object_size, CASE WHEN before = 'put' THEN before_bytes END) WHEN kind <> 'marker_removed' THEN object_size END AS bytes,
-    versioning, seen_in, request_id, CASE seen_in WHEN 's3-access' THEN 's3_access_records' ELSE 'cloudtrail_events' END AS evidence_table, evidence_id, access_id
-  FROM kinds
-  UNION ALL BY NAME
-  SELECT a.time, a.bucket, 'bulk_call' AS kind, CASE WHEN a.outcome IN ('ok', 'unknown') THEN 'unknown' ELSE 'none' END AS loss, a.outcome, a.principal, a.caller, a.principal_type, a.source_ip,
-    true AS in_bulk, b.keys, a.versioning, a.seen_in, a.request_id, CASE a.seen_in WHEN 's3-access' THEN 's3_access_records' ELSE 'cloudtrail_events' END AS evidence_table, a.evidence_id, a.access_id
-  FROM known a LEFT JOIN batches b ON b.bucket = a.bucket AND b.request_id = a.request_id
-  WHERE a.does = 'bulk' OR (a.operation = 'BATCH.DELETE.OBJECT' AND NOT b.called)
-  QUALIFY a.does = 'bulk' OR row_number() OVER (PARTITION BY a.bucket, a.request_id ORDER BY a.time, a.evidence_id) = 1`;
+  switches AS (${SWITCHES}),
+  told AS (${TOLD}),
+  known AS (SELECT t.*, s.versioning FROM (FROM told WHERE does <> 'put' OR (before = 'put' AND outcome = 'ok' AND object_key IS NOT NULL)) t
+    ASOF LEFT JOIN switches s ON t.bucket = s.bucket AND t.time >= s.time),
+  batches AS (${BATCHES}),
+  uploads AS (${UPLOADS}),
+  kinds AS (SELECT k.*, ${KIND} AS kind, b.request_id IS NOT NULL AS in_bulk, NULL::BIGINT AS keys, u.bytes AS uploaded FROM known k
+    LEFT JOIN batches b ON b.bucket = k.bucket AND b.request_id = k.request_id AND k.does = 'delete'
+    LEFT JOIN uploads u ON u.bucket = k.bucket AND u.object_key = k.object_key AND u.given_version = k.version_id
+    WHERE does <> 'bulk'
+    UNION ALL BY NAME
+    SELECT k.* EXCLUDE (object_key, version_id), 'bulk_call' AS kind, true AS in_bulk, b.keys FROM known k
+    LEFT JOIN batches b ON b.bucket = k.bucket AND b.request_id = k.request_id
+    WHERE does = 'bulk' OR (operation = 'BATCH.DELETE.OBJECT' AND NOT called)
+    QUALIFY does = 'bulk' OR row_number() OVER (PARTITION BY k.bucket, k.request_id ORDER BY time, evidence_id) = 1)
+  SELECT time, bucket, object_key, version_id, kind, ${LOSS} AS loss, outcome, principal, caller, principal_type, source_ip, in_bulk, keys, ${BYTES} AS bytes,
+    versioning, seen_in, request_id, ${EVIDENCE_TABLE} AS evidence_table, evidence_id, access_id
+  FROM kinds`;
 
 export const DELETION_VIEWS: readonly string[] = [OBJECT_CALLS, ACCESS_LINES, OBJECT_ACTS, DELETIONS];

@@ -449,12 +449,13 @@ test('a bulk call that only access logs have is one call, by whom they name', as
         operation: 'BATCH.DELETE.OBJECT',
         key,
         status: 204,
+        size: 3,
         requester: 'arn:aws:sts::1:assumed-role/ops/me',
       }),
     ),
   );
   t.deepEqual(acts(found, 'data', 'arn:aws:iam::1:role/ops'), [
-    'object_deleted unknown ok: 2/2 ?(0)',
+    'object_deleted unknown ok: 2/2 6(2)',
     'bulk_call unknown ok: 1/0 ?(0)',
   ]);
 });
