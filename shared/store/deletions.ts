@@ -75,9 +75,10 @@ const TOLD = `SELECT *, lag(does) OVER current AS before, lag(coalesce(object_si
 const BATCHES = `SELECT bucket, request_id, count(*) FILTER (does = 'delete') AS keys, bool_or(does = 'bulk') AS called FROM acts
     WHERE does = 'bulk' OR (does = 'delete' AND request_id IS NOT NULL) GROUP BY bucket, request_id HAVING called OR bool_or(operation = 'BATCH.DELETE.OBJECT')`;
 
-/** Bytes of versions, as they were uploaded. */
+/** Bytes of versions that were deleted, as they were uploaded. */
 const UPLOADS = `SELECT bucket, object_key, given_version, any_value(coalesce(object_size, sent_bytes)) AS bytes FROM acts
-    WHERE does = 'put' AND outcome = 'ok' AND given_version <> 'null' GROUP BY bucket, object_key, given_version`;
+    WHERE does = 'put' AND outcome = 'ok' AND given_version <> 'null' AND given_version IN (SELECT version_id FROM acts WHERE does = 'delete')
+    GROUP BY bucket, object_key, given_version`;
 
 const KIND = `CASE WHEN does = 'put' THEN 'overwritten' WHEN operation = 'S3.EXPIRE.OBJECT' THEN 'expired'
       WHEN operation = 'S3.CREATE.DELETEMARKER' THEN 'expired_marker' WHEN does = 'lifecycle' THEN 'transitioned'
