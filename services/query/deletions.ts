@@ -18,7 +18,8 @@ interface Acts {
   readonly objects: number;
   /** Of how many acts the bytes are known, and the sum of those. */
   readonly bytes_known_of: number;
-  readonly bytes: number | null;
+  /** A text where no number is exact. */
+  readonly bytes: number | string | null;
   /** Keys of DeleteObjects calls that are known, and calls of which none is. */
   readonly keys_known: number;
   readonly calls_without_keys: number;
@@ -98,7 +99,7 @@ export async function readDeletions(connection: DuckDBConnection, bucket?: strin
     principals: principalsOf(acts.filter((row) => row.bucket === name)),
   }));
   const unwatched = [...watched].filter(([, row]) => isUnwatched(row)).map(([name]) => name);
-  return { buckets, unwatched, limits: limitsOf(buckets, await undecoded(connection)) };
+  return { buckets, unwatched, limits: limitsOf(buckets, await leftOut(connection)) };
 }
 
 const UNWATCHED: Watched = {
@@ -192,22 +193,30 @@ function statementsOf(principal: string | null, acts: readonly Acts[]): string[]
   return says === undefined ? [] : [`${clock(lost!.first_at)} UTC: ${says}`];
 }
 
-/** Records of the sources of this report that could not be read. */
-async function undecoded(connection: DuckDBConnection): Promise<number> {
-  const [row] = await jsonRows(
-    connection,
-    `SELECT count(*) AS records FROM quarantine WHERE source IN ('cloudtrail', 's3-access')`,
-  );
-  return Number(row?.['records'] ?? 0);
+/** Records that are in no bucket's figures: those that could not be read, and deletions of which it is not said where, or when. */
+interface LeftOut {
+  readonly quarantined: number;
+  readonly nowhere: number;
 }
 
-function limitsOf(buckets: readonly BucketReport[], quarantined: number): string[] {
+const LEFT_OUT = `
+  SELECT (SELECT count(*) FROM quarantine WHERE source IN ('cloudtrail', 's3-access')) AS quarantined,
+    (SELECT count(*) FROM cloudtrail_events WHERE event_source = 's3.amazonaws.com' AND event_name IN ('DeleteObject', 'DeleteObjectVersion', 'DeleteObjects')
+      AND (bucket IS NULL OR list_contains(flags, 'impossible_time')))
+    + (SELECT count(*) FROM s3_access_records WHERE regexp_matches(operation, '(DELETE|EXPIRE)\\.OBJECT|DELETEMARKER') AND list_contains(flags, 'impossible_time')) AS nowhere`;
+
+async function leftOut(connection: DuckDBConnection): Promise<LeftOut> {
+  const [row] = await jsonRows(connection, LEFT_OUT);
+  return row as unknown as LeftOut;
+}
+
+function limitsOf(buckets: readonly BucketReport[], { quarantined, nowhere }: LeftOut): string[] {
   const bulk = buckets.some(({ principals }) => principals.some(({ acts }) => acts.some(isBulkCall)));
   const unlogged = buckets.filter(({ watched }) => watched.access_records === 0).map(({ bucket }) => bucket);
   return [
     ...(bulk
       ? [
-          'DeleteObjects names no key in CloudTrail: keys are known as far as access logs have them, and how many there were is not.',
+          'DeleteObjects names no key in CloudTrail: keys are known as far as access logs have them, and how many there were is not known.',
         ]
       : []),
     `What lifecycle rules delete is in no CloudTrail record, only in S3 server access logs${
@@ -219,6 +228,11 @@ function limitsOf(buckets: readonly BucketReport[], quarantined: number): string
     'Object-level calls are recorded by trails that select them, from then on: what was deleted before, or beside, is not here.',
     ...(quarantined > 0
       ? [`${counted(quarantined, 'record')} could not be decoded and may tell of more: SELECT * FROM quarantine.`]
+      : []),
+    ...(nowhere > 0
+      ? [
+          `${counted(nowhere, 'record')} of deletions name no bucket, or a time that cannot be: they are in no figure here.`,
+        ]
       : []),
   ];
 }
@@ -312,15 +326,21 @@ const TELL: Readonly<Record<Kind, (own: Acts) => string>> = {
       ? `${counted(acts, 'version')} of ${counted(objects, 'object')} deleted for good.`
       : `${counted(acts, 'version')} of ${counted(objects, 'object')} deleted by id; the access log does not say which of them were delete markers, whose removal brings an object back.`,
   object_deleted: ({ acts, while_suspended: suspended }) =>
-    `${counted(acts, 'object')} deleted without a version id. ${
-      suspended === acts
-        ? 'Versioning was suspended: versions from before are kept, one that was written since is gone.'
-        : 'Nothing in evidence says that the bucket was versioned: they may be gone for good.'
-    }`,
+    [
+      `${counted(acts, 'object')} deleted without a version id.`,
+      ...(suspended > 0
+        ? [`${suspended} while versioning was suspended: versions with an id are kept, one without is gone.`]
+        : []),
+      ...(suspended < acts
+        ? [
+            `Nothing in evidence says that the bucket was versioned${suspended > 0 ? ` at the other ${acts - suspended}` : ''}: they may be gone for good.`,
+          ]
+        : []),
+    ].join(' '),
   expired: ({ acts }) => `${counted(acts, 'object')} expired by a lifecycle rule: deleted for good.`,
   bulk_call: ({ acts, keys_known: known, calls_without_keys: without }) =>
     `${counted(acts, 'call')} of DeleteObjects, up to 1,000 keys each: ${
-      known > 0 ? `${counted(known, 'key')} known, counted above` : 'no key known'
+      known > 0 ? `${counted(known, 'key')} known, each counted by what became of it` : 'no key known'
     }${without > 0 && known > 0 ? `; of ${counted(without, 'call')} none` : ''}.`,
   marker_set: ({ objects, also_lost: gone }) =>
     `${counted(objects, 'object')} hidden by delete markers: recoverable while a version under the marker lives${

@@ -1,8 +1,8 @@
 import { ANSWERED_MARKER, IS_EVENT, OUTCOME, PRINCIPAL } from './cloudtrail-sql.js';
 
 /** The version that was made, the bytes that came, the versioning that was asked for. */
-const ANSWERED = `json_extract_string(raw, ['$.responseElements."x-amz-version-id"', '$.additionalEventData.bytesTransferredIn',
-  '$.requestParameters.VersioningConfiguration.Status'])`;
+const ANSWERED = `TRY(json_extract_string(raw, ['$.responseElements."x-amz-version-id"', '$.additionalEventData.bytesTransferredIn',
+  '$.requestParameters.VersioningConfiguration.Status']))`;
 
 const CALLS_OF_OBJECTS = `_store.cloudtrail_events
     WHERE ${IS_EVENT} AND event_source = 's3.amazonaws.com' AND bucket IS NOT NULL AND event_name IN ('DeleteObject', 'DeleteObjectVersion', 'DeleteObjects',

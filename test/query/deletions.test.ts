@@ -347,6 +347,10 @@ test('versioning is known from when it was switched on, and until it is suspende
     switched(10, 'Suspended'),
     { at: 11, key: 'suspended' },
   ]);
+  t.regex(
+    (await answered(own, 'data', false)).replaceAll(/\s+/g, ' '),
+    /2 objects deleted without a version id\. 1 while versioning was suspended: .* versioned at the other 1: they may be gone for good/,
+  );
   t.deepEqual(acts(found, 'data', ci), ['object_deleted unknown ok: 2/2 ?(0)', 'marker_set kept ok: 1/1 ?(0)']);
   const told = await withDuckDb(own, (connection) =>
     rows(connection, 'SELECT object_key, versioning, kind FROM deletions ORDER BY time'),
@@ -499,6 +503,16 @@ test('records that could not be decoded are said beside the answer', async (t) =
   writeFileSync(join(own, 'case/s3-access/data/damaged'), 'no line\n');
   await replayCase(join(own, 'case'), file, { nowUnixNano: BigInt(Date.now()) * 1_000_000n });
   t.true((await reported(file)).limits.some((says) => says.startsWith('1 record could not be decoded')));
+});
+
+test('deletions of which no bucket or no possible time is told are said to be left out', async (t) => {
+  const { report: found } = await fresh(
+    t,
+    [...versions(1), { at: 1, key: 'x', request: { bucketName: undefined } }],
+    [logged({ seconds: 0, at: '06/Feb/1999:00:00:38 +0000', key: 'k', uri: 'DELETE /k HTTP/1.1', status: 204 })],
+  );
+  t.deepEqual(acts(found, 'data', ci), ['version_deleted lost ok: 1/1 ?(0)']);
+  t.true(found.limits.some((says) => says.startsWith('2 records of deletions name no bucket')));
 });
 
 test('an empty store answers, with exit code 0', async (t) => {
