@@ -313,12 +313,17 @@ function indented(text: string, by: number, page: Page): string[] {
 }
 
 function sentence(own: Acts): string {
-  const { outcome } = own;
-  if (outcome === 'denied' || outcome === 'failed')
-    return `${counted(own.acts, 'attempt')} ${outcome === 'denied' ? 'refused' : 'failed'} (${own.kind.replaceAll('_', ' ')}): nothing was done.`;
-  const unsure = outcome === 'unknown' ? ' Whether it was done the access log does not say.' : '';
-  return `${TELL[own.kind](own)}${own.kind === 'bulk_call' || own.kind === 'marker_removed' ? '' : bytesSentence(own)}${sourceSentence(own)}${unsure}`;
+  const { outcome, kind } = own;
+  if (outcome !== 'ok') return `${counted(own.acts, 'attempt')} (${kind.replaceAll('_', ' ')}) ${ATTEMPTS[outcome]}.`;
+  const bytes = kind === 'bulk_call' || kind === 'marker_removed' ? '' : bytesSentence(own);
+  return `${TELL[kind](own)}${bytes}${sourceSentence(own)}`;
 }
+
+const ATTEMPTS: Readonly<Record<Exclude<Acts['outcome'], 'ok'>, string>> = {
+  denied: 'refused: nothing was done',
+  failed: 'failed: nothing was done',
+  unknown: 'of which it is not known whether it was done',
+};
 
 const TELL: Readonly<Record<Kind, (own: Acts) => string>> = {
   version_deleted: ({ acts, objects, loss }) =>

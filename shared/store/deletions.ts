@@ -4,6 +4,9 @@ import { ANSWERED_MARKER, IS_EVENT, OUTCOME, PRINCIPAL } from './cloudtrail-sql.
 const ANSWERED = `TRY(json_extract_string(raw, ['$.responseElements."x-amz-version-id"', '$.additionalEventData.bytesTransferredIn',
   '$.requestParameters.VersioningConfiguration.Status']))`;
 
+/** Errors of the service itself: what was asked may have been done. */
+const UNSURE = `regexp_matches(coalesce(error_code, ''), 'internal ?(error|failure)|service ?unavailable|time-?out', 'i')`;
+
 const CALLS_OF_OBJECTS = `_store.cloudtrail_events
     WHERE ${IS_EVENT} AND event_source = 's3.amazonaws.com' AND bucket IS NOT NULL AND event_name IN ('DeleteObject', 'DeleteObjectVersion', 'DeleteObjects',
       'PutObject', 'CopyObject', 'CompleteMultipartUpload', 'PutBucketVersioning')`;
@@ -21,7 +24,7 @@ const COPIES = `SELECT body_hash FROM ${CALLS_OF_OBJECTS} AND (shared_event_id I
 const OBJECT_CALLS = `CREATE OR REPLACE VIEW _store.object_calls AS
   SELECT event_time AS time, bucket, object_key, version_id, event_name AS operation, request_id, ${PRINCIPAL} AS principal, principal_arn AS caller, principal_type, source_ip,
     CASE WHEN event_name = 'DeleteObjects' THEN 'bulk' WHEN starts_with(event_name, 'DeleteObject') THEN 'delete'
-      WHEN event_name = 'PutBucketVersioning' THEN 'switch' ELSE 'put' END AS does, ${OUTCOME} AS outcome, left(body_hash, 32) AS evidence_id,
+      WHEN event_name = 'PutBucketVersioning' THEN 'switch' ELSE 'put' END AS does, CASE WHEN ${UNSURE} THEN 'unknown' ELSE ${OUTCOME} END AS outcome, left(body_hash, 32) AS evidence_id,
     CASE WHEN starts_with(event_name, 'DeleteObject') THEN ${ANSWERED_MARKER} ELSE false END AS marker, answered[1] AS given_version,
     CASE WHEN event_name = 'PutObject' THEN try_cast(answered[2] AS BIGINT) END AS sent_bytes, CASE answered[3] WHEN 'Enabled' THEN 'on' WHEN 'Suspended' THEN 'suspended' END AS switched
   FROM (SELECT *, ${ANSWERED} AS answered FROM ${CALLS_OF_OBJECTS} AND body_hash NOT IN (${COPIES}))`;
@@ -37,7 +40,7 @@ const ACCESS_LINES = `CREATE OR REPLACE VIEW _store.access_lines AS
     CASE WHEN starts_with(operation, 'S3.') THEN 'S3 Lifecycle'
       ELSE coalesce(issuer, regexp_replace(requester, '^arn:([\\w-]+):sts::(\\d+):assumed-role/([^/]+)/.*$', 'arn:\\1:iam::\\2:role/\\3')) END AS principal,
     requester AS caller, source_ip,
-    CASE WHEN http_status BETWEEN 200 AND 299 OR (http_status IS NULL AND error_code IS NULL AND starts_with(operation, 'S3.')) THEN 'ok'
+    CASE WHEN ${UNSURE} OR http_status IN (500, 504) THEN 'unknown' WHEN http_status BETWEEN 200 AND 299 OR (http_status IS NULL AND error_code IS NULL AND starts_with(operation, 'S3.')) THEN 'ok'
       WHEN http_status = 403 OR error_code = 'AccessDenied' THEN 'denied' WHEN http_status IS NULL AND error_code IS NULL THEN 'unknown' ELSE 'failed' END AS outcome,
     object_size, contains(lower(request_uri), 'versionid=') AS names_version, left(body_hash, 32) AS evidence_id
   FROM _store.s3_access_records

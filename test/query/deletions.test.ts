@@ -409,6 +409,20 @@ test("a caller's and a bucket owner's record of one call count once, and the cal
   t.deepEqual(acts(found, 'data', ci), ['version_deleted lost ok: 1/1 ?(0)']);
 });
 
+test('of a call that S3 itself could not answer it is not known whether it was done', async (t) => {
+  const { report: found, db: own } = await fresh(
+    t,
+    [{ ...versions(1)[0]!, errorCode: 'InternalError' }],
+    [logged({ seconds: 9, key: 'k', uri: 'DELETE /k HTTP/1.1', status: 500, error: 'InternalError' })],
+  );
+  t.deepEqual(acts(found, 'data', ci), [
+    'version_deleted unknown unknown: 1/1 ?(0)',
+    'object_deleted unknown unknown: 1/1 ?(0)',
+  ]);
+  t.deepEqual(found.buckets[0]!.principals[0]!.statements, []);
+  t.regex(await answered(own, 'data', false), /1 attempt \(version deleted\) of which it is not known/);
+});
+
 test('two records of one id that tell different things are both told', async (t) => {
   const same = { more: { eventID: 'one' } };
   const { report: found } = await fresh(t, [
@@ -493,7 +507,7 @@ test('nothing is concluded of MFA Delete from the root user, and from a canonica
 test('a name that a shell would carry out stands in no command to copy', async (t) => {
   const { db: own } = await fresh(t, [{ at: 0, key: 'k', bucket: '"; touch /tmp/x; "', errorCode: 'NoSuchBucket' }]);
   const text = await answered(own, undefined, false);
-  t.regex(text, /1 attempt failed/);
+  t.regex(text, /1 attempt \(object deleted\) failed/);
   t.notRegex(text, /npx causeline sql/);
 });
 
