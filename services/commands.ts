@@ -4,9 +4,10 @@ import { printedConfig } from '../shared/config/print.js';
 import { settingsOf, unknownVariables } from '../shared/config/settings.js';
 import { loadConfig, readConfig } from '../shared/config.js';
 import { CauselineError } from '../shared/errors.js';
+import { EVIDENCE } from '../shared/evidence.js';
 import { close, openForReading } from '../shared/store/open.js';
 import { parseMicros } from '../shared/time.js';
-import { sources } from './collect/sources/index.js';
+import { topicSources } from './collect/sources/index.js';
 import { ask } from './query/ask.js';
 import { drawChain, type Page } from './query/draw.js';
 import { countFindings, readChains, readWhole, type WholeChain } from './query/read.js';
@@ -73,13 +74,13 @@ async function replayTopics({ db, config, from, to }: ReplayFlags): Promise<Repl
     ...(from && { fromMillis: Number(parseMicros(from, 'from') / 1000n) }),
     ...(to && { toMillis: Number(parseMicros(to, 'to') / 1000n) }),
   };
-  return replayKafka(readingsOf(loadConfig(sources, { env: process.env, file: config })), range, db, progress());
+  return replayKafka(readingsOf(loadConfig(topicSources, { env: process.env, file: config })), range, db, progress());
 }
 
 async function sendCommand(folder: string, flags: ReplayFlags): Promise<void> {
   const { sendCase } = await import('../replay/kafka/send.js');
   const { kafkaClient } = await import('../shared/kafka/client.js');
-  const { sources: read, kafka } = loadConfig(sources, { env: process.env, file: flags.config });
+  const { sources: read, kafka } = loadConfig(topicSources, { env: process.env, file: flags.config });
   const topics = Object.fromEntries(read.map(({ source, topic }) => [source, topic]));
   const sent = await sendCase(folder, kafkaClient(kafka), topics, { speed: speedOf(flags.speed) });
   const { case: name, messages, ignored } = sent;
@@ -173,7 +174,8 @@ function evidenceLine({ collected }: Replayed): string {
     `${read.cloudtrail} CloudTrail records`,
     `${read.traces} spans`,
     `${read.metrics} metric points`,
-    `${read.cloudtrail + read.traces + read.metrics - stored.cloudtrail - stored.traces - stored.metrics} known already`,
+    ...(read['s3-access'] > 0 ? [`${read['s3-access']} access log records`] : []),
+    `${EVIDENCE.reduce((sum, name) => sum + read[name] - stored[name], 0)} known already`,
   ];
   return `Read ${parts.join(', ')}; ${collected.quarantined} quarantined.`;
 }
@@ -207,6 +209,16 @@ export async function verifyCommand({ db, json }: { db: string; json?: boolean }
   if (outcome === 'no') process.exitCode = 1;
 }
 
+export async function deletionsCommand(flags: { db: string; bucket?: string; json?: boolean }): Promise<void> {
+  const { db, bucket, json } = flags;
+  await ask(
+    db,
+    { command: 'deletions', ...(bucket !== undefined && { bucket }), ...(json && { json }) },
+    page(),
+    process.stdout,
+  );
+}
+
 export async function sqlCommand(query: string, { db, format }: { db: string; format: Format }): Promise<void> {
   await ask(db, { command: 'sql', query, format }, page(), process.stdout);
 }
@@ -214,9 +226,11 @@ export async function sqlCommand(query: string, { db, format }: { db: string; fo
 export async function rebuildCommand(options: { db: string }): Promise<void> {
   const { db, kept, notices, copied, revisions, recorded } = await rebuild(options.db);
   notify(notices);
-  const { cloudtrail_events: records, spans, metric_points: points } = copied;
+  const { cloudtrail_events: records, spans, metric_points: points, s3_access_records: lines = 0 } = copied;
   const { added, revised, withdrawn } = recorded.chains;
-  print(`Evidence copied: ${records} CloudTrail records, ${spans} spans, ${points} metric points.`);
+  print(
+    `Evidence copied: ${records} CloudTrail records, ${spans} spans, ${points} metric points${lines > 0 ? `, ${lines} access log records` : ''}.`,
+  );
   print(`History taken up from the ledger: ${revisions} ${revisions === 1 ? 'revision' : 'revisions'}.`);
   print(
     added + revised + withdrawn === 0
@@ -240,13 +254,13 @@ export async function runCommand({ db, config: file, services, untilCaughtUp = f
     throw new CauselineError('bad_usage', 'run', `--services takes some of ${SERVICES.join()}, not '${services}'.`, {
       field: 'services',
     });
-  const config = loadConfig(sources, { flags: { db }, env: process.env, file });
+  const config = loadConfig(topicSources, { flags: { db }, env: process.env, file });
   process.exit(await run(config, { services: named, untilCaughtUp }));
 }
 
 export function configCommand(options: { config?: string }): void {
-  const { valid, originOf } = readConfig(sources, { env: process.env, file: options.config });
-  const settings = settingsOf(sources);
+  const { valid, originOf } = readConfig(topicSources, { env: process.env, file: options.config });
+  const settings = settingsOf(topicSources);
   notify(unknownVariables(settings, process.env).map((name) => `${name} sets nothing: no such variable is known`));
   process.stdout.write(printedConfig(valid, originOf, settings));
 }

@@ -6,6 +6,7 @@ import { version } from '../shared/version.js';
 import {
   chainsCommand,
   configCommand,
+  deletionsCommand,
   explainCommand,
   rebuildCommand,
   replayCommand,
@@ -68,6 +69,15 @@ program
   .addOption(config())
   .addOption(new Option('--format <format>', 'how rows are printed').choices(FORMATS).default('table'))
   .action(sqlCommand);
+
+program
+  .command('deletions')
+  .description('say what was deleted, by whom, what of it is lost, and what could not be seen')
+  .option('--bucket <name>', 'of this bucket alone')
+  .addOption(db())
+  .addOption(config())
+  .addOption(json())
+  .action(deletionsCommand);
 
 program
   .command('verify')

@@ -104,15 +104,60 @@ export interface MetricRow extends EvidenceRow {
   readonly instance: string | null;
 }
 
+/**
+ * A record of an S3 server access log: one request, or what lifecycle did. Natural identity: request id, operation, bucket, key and version (a
+ * DeleteObjects call has a record for each key, under one request id).
+ */
+export interface S3AccessRow extends EvidenceRow {
+  /** When the request was received, to the second. */
+  readonly eventTimeMicros: bigint;
+  readonly bucketOwner: string | null;
+  readonly bucket: string;
+  readonly sourceIp: string | null;
+  /** An ARN, a canonical user id (which the root user may be), or a service. */
+  readonly requester: string | null;
+  readonly requestId: string | null;
+  /** `REST.DELETE.OBJECT`, `BATCH.DELETE.OBJECT`, `S3.EXPIRE.OBJECT`, … */
+  readonly operation: string;
+  /** Decoded. */
+  readonly objectKey: string | null;
+  readonly requestUri: string | null;
+  readonly httpStatus: number | null;
+  readonly errorCode: string | null;
+  readonly bytesSent: bigint | null;
+  readonly objectSize: bigint | null;
+  readonly userAgent: string | null;
+  readonly versionId: string | null;
+  readonly hostId: string | null;
+  /** The line as it was delivered. */
+  readonly raw: string;
+}
+
+/** The kinds of evidence, by the names that quarantine, coverage and inputs have for them. */
+export const EVIDENCE = ['cloudtrail', 'traces', 'metrics', 's3-access'] as const;
+
+export type EvidenceName = (typeof EVIDENCE)[number];
+
+/** The row of each kind. */
+export interface EvidenceRows {
+  readonly cloudtrail: CloudTrailRow;
+  readonly traces: SpanRow;
+  readonly metrics: MetricRow;
+  readonly 's3-access': S3AccessRow;
+}
+
 export type Flag =
   | 'aggregated_event'
+  | 'ambiguous_quotes'
   | 'attributes_truncated'
+  | 'bad_escape'
   | 'conflicting_body'
   | 'end_before_start'
   | 'event_id_missing'
   | 'future_time'
   | 'impossible_time'
   | 'insights_event'
+  | 'key_encoded_twice'
   | 'no_recorded_value'
   | 'not_a_number'
   | 'proto_key'

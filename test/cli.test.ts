@@ -92,7 +92,7 @@ test.serial('--help fits 100 columns and names every command; so does the help o
   const { code, stdout } = await causeline(['--help']);
   t.is(code, 0);
   t.true(longest(stdout) <= 100);
-  for (const command of ['replay', 'chains', 'explain', 'sql', 'rebuild', 'config']) {
+  for (const command of ['replay', 'chains', 'explain', 'sql', 'deletions', 'verify', 'rebuild', 'config']) {
     t.regex(stdout, new RegExp(`^  ${command}\\b`, 'm'));
     const help = await causeline([command, '--help']);
     t.is(help.code, 0);

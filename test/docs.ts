@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { sources } from '../services/collect/sources/index.js';
+import { topicSources } from '../services/collect/sources/index.js';
 import { causes } from '../services/correlate/causes/index.js';
 import { detectors } from '../services/correlate/detectors/index.js';
 import { settingsOf } from '../shared/config/settings.js';
@@ -20,7 +20,7 @@ export function documented(readme: string): string {
 }
 
 function settingTable(): string {
-  const rows = settingsOf(sources).map(({ variable, key, default: usual, meaning }) => [
+  const rows = settingsOf(topicSources).map(({ variable, key, default: usual, meaning }) => [
     `\`${variable}\``,
     `\`${key}\``,
     usual === undefined ? '' : `\`${usual}\``,

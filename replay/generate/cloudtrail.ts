@@ -1,5 +1,4 @@
-import { gzipSync } from 'node:zlib';
-import type { Files } from './files.js';
+import { type Files, gzipped } from './files.js';
 import type { Random } from './random.js';
 
 /** A CloudTrail record as a story tells it; the rest of it is made up here. */
@@ -87,7 +86,9 @@ export function cloudTrailFiles(calls: readonly Call[], chance: Random): Files {
     const path = `${folder}/${account}_CloudTrail_${region}_${stamp}Z_example.json.gz`;
     byFile.set(path, [...(byFile.get(path) ?? []), record(call, chance)]);
   }
-  return new Map([...byFile].map(([path, records]) => [path, packed({ Records: shuffled(records, chance) })]));
+  return new Map(
+    [...byFile].map(([path, records]) => [path, gzipped(JSON.stringify({ Records: shuffled(records, chance) }))]),
+  );
 }
 
 /** The record that CloudTrail writes of a call. */
@@ -122,13 +123,6 @@ function shuffled<T>(items: readonly T[], chance: Random): T[] {
     .map((item) => ({ item, at: chance.next() }))
     .sort((a, b) => a.at - b.at)
     .map(({ item }) => item);
-}
-
-function packed(value: unknown): Buffer {
-  const bytes = gzipSync(JSON.stringify(value), { level: 9 });
-  bytes.fill(0, 4, 8);
-  bytes[9] = 255;
-  return bytes;
 }
 
 /** What accounts do on every day: log delivery, an application's writes, a look at the instances. From one time to another, every so many seconds. */

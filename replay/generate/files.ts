@@ -12,9 +12,14 @@ const root = resolve(import.meta.dirname, '../../..');
 /** Where the recordings of real servers lie; the cut files are in the case already where this machine has none. */
 const recordings = process.env.CAUSELINE_RECORDINGS ?? join(root, '../shared/recordings');
 
-/** JSON lines, gzipped. Neither the time nor the platform of the writing machine is in the header. */
+/** JSON lines, gzipped. */
 export function jsonLines(lines: readonly unknown[]): Buffer {
-  const packed = gzipSync(lines.map((line) => `${JSON.stringify(line)}\n`).join(''), { level: 9 });
+  return gzipped(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+}
+
+/** Neither the time nor the platform of the writing machine is in the header. */
+export function gzipped(text: string): Buffer {
+  const packed = gzipSync(text, { level: 9 });
   packed.fill(0, 4, 8);
   packed[9] = 255;
   return packed;

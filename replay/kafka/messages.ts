@@ -1,6 +1,6 @@
-import type { EvidenceName, Row } from '../../services/collect/source.js';
+import type { Row } from '../../services/collect/source.js';
 import { sourceNamed } from '../../services/collect/sources/index.js';
-import type { CloudTrailRow, Decoded, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
+import type { CloudTrailRow, Decoded, EvidenceName, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
 import { groupBy } from '../../shared/group.js';
 import { gunzipBounded, inflateFile } from '../../shared/inflate.js';
 import type { CaseFile } from '../case.js';

@@ -31,7 +31,7 @@ export async function sendCase(
   topics: Readonly<Record<string, string>>,
   options: { speed: Speed; onProgress?: (sent: number) => void },
 ): Promise<Sent> {
-  const opened = openCase(folder);
+  const opened = withTopics(openCase(folder), topics);
   await createTopics(kafka, Object.values(topics), PARTITIONS);
   const producer = kafka.producer({
     allowAutoTopicCreation: false,
@@ -51,6 +51,15 @@ export async function sendCase(
   } finally {
     await producer.disconnect();
   }
+}
+
+/** A case less the files that no topic is for: they are counted with those that nobody reads. */
+function withTopics(opened: Case, topics: Readonly<Record<string, string>>): Case {
+  const files = opened.files.filter(({ source }) => topics[source] !== undefined);
+  const left = opened.files.length - files.length;
+  const ignored = new Map(opened.ignored);
+  if (left > 0) ignored.set('no topic is for them (S3 access logs have none)', left);
+  return { ...opened, files, ignored };
 }
 
 async function* partsOf(opened: Case, speed: Speed): AsyncGenerator<CaseMessage[]> {

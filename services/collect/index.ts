@@ -2,12 +2,12 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 import { CauselineError } from '../../shared/errors.js';
-import type { Decoded, Fault } from '../../shared/evidence.js';
+import { type Decoded, EVIDENCE, type EvidenceName, type Fault } from '../../shared/evidence.js';
 import { GzipError, gunzipBounded, inflateFile } from '../../shared/inflate.js';
 import { ROW_GROUP_ROWS } from '../../shared/store/open.js';
-import { type Batch, type Committed, emptyBatch, type Store } from '../../shared/store/store.js';
+import { type Batch, type Committed, emptyBatch, evidenceIn, type Store } from '../../shared/store/store.js';
 import type { Delivered, DigestMetadata, TrailFile } from '../../shared/store/trail.js';
-import type { Context, EvidenceName, Row } from './source.js';
+import type { Context, Row } from './source.js';
 import { sourceNamed } from './sources/index.js';
 
 /** One file of a case, or one object of a bucket, and which source reads it. */
@@ -46,8 +46,8 @@ export interface Collected {
 
 export const nothingCollected = (): Collected => ({
   files: 0,
-  read: { cloudtrail: 0, traces: 0, metrics: 0 },
-  stored: { cloudtrail: 0, traces: 0, metrics: 0 },
+  read: noneOfAll(),
+  stored: noneOfAll(),
   duplicates: 0,
   conflicts: 0,
   quarantined: 0,
@@ -56,6 +56,8 @@ export const nothingCollected = (): Collected => ({
   digests: 0,
   failed: [],
 });
+
+const noneOfAll = () => Object.fromEntries(EVIDENCE.map((name) => [name, 0])) as Record<EvidenceName, number>;
 
 /** Adds what a commit did. */
 export function countCommitted(totals: Collected, committed: Committed): void {
@@ -321,9 +323,7 @@ class Collector {
   }
 
   async commitIfFull(): Promise<void> {
-    const { cloudtrail, traces, metrics, inputs } = this.#batch;
-    if (cloudtrail.length + traces.length + metrics.length >= ROWS_A_COMMIT || inputs.length >= FILES_A_COMMIT)
-      await this.commit();
+    if (evidenceIn(this.#batch) >= ROWS_A_COMMIT || this.#batch.inputs.length >= FILES_A_COMMIT) await this.commit();
   }
 
   /** Starts to commit, or waits for the batches before it; fails where one of them failed. */

@@ -1,4 +1,4 @@
-import type { CloudTrailRow, Decoded, MetricRow, SpanRow } from '../../shared/evidence.js';
+import type { Decoded, EvidenceName, EvidenceRows } from '../../shared/evidence.js';
 
 /** What a decoder may use beside its input: it has no I/O, clock or node import of its own. */
 export interface Context {
@@ -22,9 +22,7 @@ export interface FileDecoder<Row> {
 }
 
 /** A row of any source. */
-export type Row = CloudTrailRow | SpanRow | MetricRow;
-
-export type EvidenceName = 'cloudtrail' | 'traces' | 'metrics';
+export type Row = EvidenceRows[EvidenceName];
 
 /** One wire format: bytes to evidence rows. Never throws on bad input: that is a Fault beside the rows around it. */
 export interface Source<Row> {
@@ -32,9 +30,9 @@ export interface Source<Row> {
   readonly name: string;
   /** Which kind of evidence its rows are. */
   readonly evidence: EvidenceName;
-  /** Default Kafka topic. */
-  readonly topic: string;
-  /** One Kafka message value (gzip or plain). */
+  /** Default Kafka topic; none where nothing brings this format by Kafka, and `run` has nothing to read. */
+  readonly topic?: string;
+  /** One Kafka message value (gzip or plain), or a whole input that is held anyway. */
   decode(value: Uint8Array, context: Context): Decoded<Row>;
   /** One file of a case folder. */
   file(context: Context): FileDecoder<Row>;

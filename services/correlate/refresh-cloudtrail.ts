@@ -1,5 +1,6 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { chunksOf } from '../../shared/store/chunks.js';
+import { ANSWERED_MARKER, IS_EVENT, OUTCOME, PRINCIPAL } from '../../shared/store/cloudtrail-sql.js';
 import type { Outcome, Who } from './cloudtrail/act.js';
 import { type CloudPart, extremes } from './cloudtrail/part.js';
 import { type ActRow, DELETIONS, DESTRUCTIVE, READ_WHOLE, readAct } from './cloudtrail/read-act.js';
@@ -11,12 +12,6 @@ interface Target {
   at(scope: string, bucket: number): unknown;
   added(count: number): Promise<void>;
 }
-
-/** Records that are no events (five-minute summaries, Insights), or whose time cannot be. */
-const IS_EVENT = `(flags IS NULL OR NOT regexp_matches(flags, 'aggregated_event|insights_event|impossible_time'))`;
-
-/** Whose rights were used. A session's issuer is known from the record: sessions need no look-up. */
-const PRINCIPAL = 'coalesce(session_issuer_arn, principal_arn)';
 
 const quoted = (texts: readonly string[]): string => texts.map((text) => `'${text}'`).join();
 
@@ -62,13 +57,10 @@ const WHOLE = READ_WHOLE.map(
   ([source, names]) => `(event_source = '${source}' AND event_name IN (${quoted(names)}))`,
 ).join(' OR ');
 
-/** A deletion of a version that was a delete marker is answered with `x-amz-delete-marker: true` (S3 API reference, DeleteObject). */
-const REMOVES_MARKER = `regexp_matches(raw, '"x-amz-delete-marker"\\s*:\\s*"?true')`;
-
 async function readActs(connection: DuckDBConnection, isNew: string, parts: Target, at: At): Promise<void> {
   const result = await connection.stream(
     `SELECT epoch_us(event_time)::DOUBLE, concat(left(body_hash, 32), coalesce(shared_event_id, event_id, left(body_hash, 32))), ${WHO}, region, event_name, action,
-       error_code, bucket, object_key, CASE WHEN ${WHOLE} THEN raw END, version_id IS NOT NULL AND event_name = 'DeleteObject' AND ${REMOVES_MARKER}
+       error_code, bucket, object_key, CASE WHEN ${WHOLE} THEN raw END, CASE WHEN version_id IS NOT NULL AND event_name = 'DeleteObject' THEN ${ANSWERED_MARKER} ELSE false END
      FROM _store.cloudtrail_events WHERE ${isNew} AND (${WHOLE} OR (event_source = 's3.amazonaws.com' AND event_name IN (${quoted(DELETIONS)})))`,
   );
   const callers = new Map<string, Who>();
@@ -97,9 +89,6 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
     await parts.added(chunk.rowCount);
   }
 }
-
-const OUTCOME = `CASE WHEN error_code IS NULL THEN 'ok'
-  WHEN regexp_matches(error_code, 'access ?denied|unauthorized|forbidden|notauthorized', 'i') THEN 'denied' ELSE 'failed' END`;
 
 /** Calls that look around. Reading an object is none, unless it was refused; nor are AssumeRole and Decrypt, which say they read. */
 const LOOKS = `(read_only AND (event_category IS DISTINCT FROM 'Data' OR starts_with(event_name, 'List'))

@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { deletionsText, readDeletions } from './deletions.js';
 import { clock, type Page, verdict } from './draw.js';
 import { explain, explainWithdrawn } from './explain.js';
 import { printable } from './printable.js';
@@ -12,6 +13,7 @@ export type Question =
   | { readonly command: 'chains'; readonly asOf?: string; readonly json?: boolean }
   | { readonly command: 'explain'; readonly id: string }
   | { readonly command: 'verify'; readonly json?: boolean }
+  | { readonly command: 'deletions'; readonly bucket?: string; readonly json?: boolean }
   | { readonly command: 'sql'; readonly query: string; readonly format: Format };
 
 /** Whether the answer itself is no: an exit code says so. */
@@ -30,12 +32,19 @@ export async function answer(
     await writeSql(connection, question.query, question.format, exportPath, out);
     return 'done';
   }
-  const text =
-    question.command === 'chains'
-      ? await chainsText(connection, question, page)
-      : await explainText(connection, question.id, page);
-  out.write(`${text}\n`);
+  out.write(`${await textOf(connection, question, page)}\n`);
   return 'done';
+}
+
+async function textOf(
+  connection: DuckDBConnection,
+  question: Exclude<Question, { command: 'verify' | 'sql' }>,
+  page: Page,
+): Promise<string> {
+  if (question.command === 'chains') return chainsText(connection, question, page);
+  if (question.command === 'explain') return explainText(connection, question.id, page);
+  const report = await readDeletions(connection, question.bucket);
+  return question.json ? JSON.stringify(report, null, 2) : deletionsText(report, page);
 }
 
 async function verify(connection: DuckDBConnection, json: boolean, page: Page, out: Writable): Promise<Outcome> {

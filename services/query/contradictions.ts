@@ -50,11 +50,14 @@ function recursiveRemove({ subject, measured }: Told): Statement {
 }
 
 function mfaDelete({ measured }: Told): Statement | undefined {
-  const { principal } = measured;
-  if (typeof principal !== 'string' || principal.endsWith(':root')) return undefined;
-  return contradicted(
-    `MFA Delete was not on: where it is, only the root user can delete a version, and ${principal} is not the root user.`,
-  );
+  const says = mfaDeleteWasOff(measured['principal']);
+  return says === undefined ? undefined : contradicted(says);
+}
+
+/** What it proves that a principal, an ARN, deleted a version; undefined for the root user, and for whom another id names. */
+export function mfaDeleteWasOff(principal: unknown): string | undefined {
+  if (typeof principal !== 'string' || !principal.startsWith('arn:') || principal.endsWith(':root')) return undefined;
+  return `MFA Delete was not on: where it is, only the root user can delete a version, and ${principal} is not the root user.`;
 }
 
 function alertOnWrongName(_: Told, filters: readonly AlertFilter[]): Statement | undefined {

@@ -12,7 +12,7 @@ import {
   UBIGINT,
   VARCHAR,
 } from '@duckdb/node-api';
-import type { CloudTrailRow, MetricRow, SpanRow } from '../evidence.js';
+import type { CloudTrailRow, EvidenceName, EvidenceRows, MetricRow, S3AccessRow, SpanRow } from '../evidence.js';
 
 /** One column of an evidence table and how a decoded row fills it. */
 export interface Column<Row> {
@@ -104,6 +104,35 @@ export const cloudtrailTable: EvidenceTable<CloudTrailRow> = {
   ],
 };
 
+export const s3AccessTable: EvidenceTable<S3AccessRow> = {
+  table: 's3_access_records',
+  time: 'event_time',
+  timeMicros: (row) => row.eventTimeMicros,
+  identitySql: `concat_ws('/', request_id, operation, bucket, object_key, version_id)`,
+  identity: (row) =>
+    [row.requestId, row.operation, row.bucket, row.objectKey, row.versionId].filter((part) => part !== null).join('/'),
+  columns: [
+    ...provenance<S3AccessRow>(),
+    { name: 'event_time', type: TIMESTAMP, value: (s) => micros(s.row.eventTimeMicros) },
+    text('bucket_owner', (r) => r.bucketOwner),
+    text('bucket', (r) => r.bucket),
+    text('source_ip', (r) => r.sourceIp),
+    text('requester', (r) => r.requester),
+    text('request_id', (r) => r.requestId),
+    text('operation', (r) => r.operation),
+    text('object_key', (r) => r.objectKey),
+    text('request_uri', (r) => r.requestUri),
+    { name: 'http_status', type: INTEGER, value: (s) => s.row.httpStatus },
+    text('error_code', (r) => r.errorCode),
+    { name: 'bytes_sent', type: BIGINT, value: (s) => s.row.bytesSent },
+    { name: 'object_size', type: BIGINT, value: (s) => s.row.objectSize },
+    text('user_agent', (r) => r.userAgent),
+    text('version_id', (r) => r.versionId),
+    text('host_id', (r) => r.hostId),
+    text('raw', (r) => r.raw),
+  ],
+};
+
 export const spansTable: EvidenceTable<SpanRow> = {
   table: 'spans',
   time: 'start_time',
@@ -175,5 +204,17 @@ export function metricPointsTable(seriesHash: (series: string) => string): Evide
       text('service', (r) => r.service),
       text('instance', (r) => r.instance),
     ],
+  };
+}
+
+/** The table of each kind of evidence. */
+export function evidenceTables(seriesHash: (series: string) => string): {
+  readonly [Name in EvidenceName]: EvidenceTable<EvidenceRows[Name]>;
+} {
+  return {
+    cloudtrail: cloudtrailTable,
+    traces: spansTable,
+    metrics: metricPointsTable(seriesHash),
+    's3-access': s3AccessTable,
   };
 }

@@ -41,6 +41,9 @@ export const presenceOf = (first: bigint, last = first): readonly string[] => [
      ${SECONDS('min(time)').replace('bit_or', '')}, count(*), 0, 0, 0, commit_seq
    FROM _store.metric_points WHERE commit_seq BETWEEN ${first} AND ${last} AND ${POSSIBLE('time')} AND (flags IS NULL OR NOT contains(flags, 'no_recorded_value'))
    GROUP BY 2, 3, 4, 5, commit_seq`,
+  `INSERT INTO _store.presence SELECT 's3-access', bucket, NULL, NULL, date_trunc('minute', event_time), min(event_time), max(event_time),
+     ${SECONDS('event_time')}, count(*), 0, 0, 0, commit_seq
+   FROM _store.s3_access_records WHERE commit_seq BETWEEN ${first} AND ${last} AND ${POSSIBLE('event_time')} GROUP BY 2, 5, commit_seq`,
 ];
 
 export const COVERAGE_VIEWS: readonly string[] = [
@@ -52,6 +55,7 @@ export const COVERAGE_VIEWS: readonly string[] = [
   `CREATE OR REPLACE VIEW coverage AS
   SELECT source, scope, min(first_at) AS from_time, max(last_at) AS to_time, 'collected' AS state,
     CASE source WHEN 'cloudtrail' THEN 'records present; nothing here says that all were delivered' WHEN 'traces' THEN 'spans present; unsampled spans are not'
+      WHEN 's3-access' THEN 'access log records present; S3 delivers them on a best effort, hours late: that one is absent means nothing'
       ELSE 'scrapes present' END AS reason, service, instance FROM _store.presence GROUP BY source, scope, service, instance
   UNION ALL
   SELECT 'metrics', concat_ws('/', service, instance), time, time, 'not_collected', 'the member did not answer this scrape', service, instance

@@ -1,4 +1,5 @@
 import { COVERAGE_TABLES, COVERAGE_VIEWS } from './coverage.js';
+import { DELETION_VIEWS } from './deletions.js';
 import { POSITION_TABLES, POSITION_VIEWS } from './positions.js';
 import { TRAIL_COMPUTED, TRAIL_TABLES, TRAIL_VIEWS } from './trail.js';
 
@@ -92,6 +93,12 @@ const TABLES: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS _store.watermarks (source VARCHAR NOT NULL, scope VARCHAR NOT NULL, greatest TIMESTAMP, commit_seq BIGINT NOT NULL)`,
 ];
 
+const S3_ACCESS_TABLES: readonly string[] = [
+  `CREATE TABLE IF NOT EXISTS _store.s3_access_records (${PROVENANCE}, event_time TIMESTAMP NOT NULL, bucket_owner VARCHAR, bucket VARCHAR NOT NULL,
+  source_ip VARCHAR, requester VARCHAR, request_id VARCHAR, operation VARCHAR NOT NULL, object_key VARCHAR, request_uri VARCHAR, http_status INTEGER,
+  error_code VARCHAR, bytes_sent BIGINT, object_size BIGINT, user_agent VARCHAR, version_id VARCHAR, host_id VARCHAR, raw VARCHAR USING COMPRESSION zstd)`,
+];
+
 /** What correlate keeps of evidence that it has read: emptied, it is made anew. */
 export const KEPT_BY_CORRELATE: readonly string[] = [
   'rollups',
@@ -123,9 +130,14 @@ export const COMPUTED: ReadonlySet<string> = new Set([
 const IDENTITY = `left(body_hash, 32) AS evidence_id, body_hash, source_id, source_pos, commit_seq,
   CASE WHEN flags IS NULL THEN []::VARCHAR[] ELSE string_split(flags, ',') END AS flags, ingested_at`;
 
+const WITHOUT_PROVENANCE = '* EXCLUDE (body_hash, source_id, source_pos, commit_seq, flags, ingested_at)';
+
+const S3_ACCESS_VIEWS: readonly string[] = [
+  `CREATE OR REPLACE VIEW s3_access_records AS SELECT ${IDENTITY}, ${WITHOUT_PROVENANCE} FROM _store.s3_access_records`,
+];
+
 const RELATIONS: readonly string[] = [
-  `CREATE OR REPLACE VIEW cloudtrail_events AS SELECT ${IDENTITY}, * EXCLUDE (body_hash, source_id, source_pos, commit_seq, flags, ingested_at)
-  FROM _store.cloudtrail_events`,
+  `CREATE OR REPLACE VIEW cloudtrail_events AS SELECT ${IDENTITY}, ${WITHOUT_PROVENANCE} FROM _store.cloudtrail_events`,
 
   `CREATE OR REPLACE VIEW spans AS SELECT ${IDENTITY}, trace_id, span_id, parent_span_id, trace_state, service, scope, instance, name, kind, start_time, end_time,
   start_unix_nano, end_unix_nano, try_cast(end_unix_nano::HUGEINT - start_unix_nano::HUGEINT AS BIGINT) AS duration_ns, status, error_type, status_message, operation, target, target_key,
@@ -224,4 +236,6 @@ export const MIGRATIONS: readonly Migration[] = [
       ...COVERAGE_VIEWS,
     ],
   },
+  // S3 server access logs, and what both sources say of deletions.
+  { version: 2, statements: [...S3_ACCESS_TABLES, ...S3_ACCESS_VIEWS, ...COVERAGE_VIEWS, ...DELETION_VIEWS] },
 ];

@@ -9,10 +9,10 @@ import {
   VARCHAR,
 } from '@duckdb/node-api';
 import { CauselineError } from '../errors.js';
-import type { CloudTrailRow, Fault, MetricRow, MissedScrape, SpanRow } from '../evidence.js';
+import { EVIDENCE, type EvidenceName, type EvidenceRows, type Fault, type MissedScrape } from '../evidence.js';
 import { sha256 } from '../hash.js';
 import { appendRows } from './append.js';
-import { cloudtrailTable, type EvidenceTable, metricPointsTable, type Stored, spansTable } from './columns.js';
+import { type EvidenceTable, evidenceTables, type Stored } from './columns.js';
 import { presenceOf } from './coverage.js';
 import { oneOf } from './derived.js';
 import { type History, reconcile } from './history.js';
@@ -23,10 +23,7 @@ import { type Consumed, recordConsumed } from './positions.js';
 import { freshTrail, recordTrail, type TrailFile } from './trail.js';
 
 /** Which decoded rows go to the store together; each knows the input it came from. */
-export interface Batch {
-  readonly cloudtrail: Offered<CloudTrailRow>[];
-  readonly traces: Offered<SpanRow>[];
-  readonly metrics: Offered<MetricRow>[];
+export interface Batch extends OfferedRows {
   readonly faults: SourcedFault[];
   readonly missedScrapes: Sourced<MissedScrape>[];
   /** Inputs that end in this batch. */
@@ -44,6 +41,8 @@ export interface Sourced<Row> {
 }
 
 type Offered<Row> = Sourced<Row> | Packed<Row>;
+
+type OfferedRows = { readonly [Name in EvidenceName]: Offered<EvidenceRows[Name]>[] };
 
 /** A row that is ready to be written. What it was decoded to is let go: a batch holds a line, not thirty strings. */
 interface Packed<Row> {
@@ -89,12 +88,7 @@ export interface Store extends Opened, History {
   /** Which store it is, wherever the file goes. */
   readonly storeId: string;
   /** Adds a row to a batch, hashed and packed at once: the row lives no longer. */
-  add(
-    batch: Batch,
-    source: 'cloudtrail' | 'traces' | 'metrics',
-    sourceId: string,
-    row: CloudTrailRow | SpanRow | MetricRow,
-  ): void;
+  add(batch: Batch, source: EvidenceName, sourceId: string, row: EvidenceRows[EvidenceName]): void;
   commit(batch: Batch): Promise<Committed>;
   checkpoint(): Promise<void>;
   close(): void;
@@ -105,6 +99,7 @@ export const emptyBatch = (lines = new Lines()): Batch => ({
   cloudtrail: [],
   traces: [],
   metrics: [],
+  's3-access': [],
   faults: [],
   missedScrapes: [],
   inputs: [],
@@ -112,6 +107,9 @@ export const emptyBatch = (lines = new Lines()): Batch => ({
   trail: [],
   lines,
 });
+
+/** Rows of evidence in a batch. */
+export const evidenceIn = (batch: Batch): number => EVIDENCE.reduce((sum, name) => sum + batch[name].length, 0);
 
 /** The file by which lines go to DuckDB. */
 export const linesPath = (db: string): string => `${db}.batch`;
@@ -126,19 +124,14 @@ export async function openStore(path: string): Promise<Store> {
   await connection.run('CREATE TEMP TABLE batch_keys (idx INTEGER, identity VARCHAR, body_hash VARCHAR)');
   const storeId = await storeIdOf(connection);
   const seriesHashes = new Map<string, string>();
-  const tables: Tables = {
-    cloudtrail: cloudtrailTable,
-    traces: spansTable,
-    metrics: metricPointsTable((series) => memoised(seriesHashes, series)),
-  };
+  const tables = evidenceTables((series) => memoised(seriesHashes, series)) as unknown as Tables;
   return {
     ...opened,
     ...history,
     path,
     storeId,
     add(batch, source, sourceId, row) {
-      const table = tables[source] as EvidenceTable<unknown>;
-      (batch[source] as Packed<unknown>[]).push(packed(table, batch.lines, { sourceId, row }));
+      (batch[source] as Packed<Body>[]).push(packed(tables[source], batch.lines, { sourceId, row }));
     },
     commit: (batch) => commit({ connection, tables, linesPath: linesPath(path) }, batch),
     checkpoint: async () => void (await connection.run('CHECKPOINT')),
@@ -159,11 +152,12 @@ function memoised(hashes: Map<string, string>, series: string): string {
   return fresh;
 }
 
-interface Tables {
-  readonly cloudtrail: EvidenceTable<CloudTrailRow>;
-  readonly traces: EvidenceTable<SpanRow>;
-  readonly metrics: EvidenceTable<MetricRow>;
+/** What all rows of evidence have, where it does not matter which they are. */
+interface Body {
+  readonly body: string;
 }
+
+type Tables = Readonly<Record<EvidenceName, EvidenceTable<Body>>>;
 
 interface Writer {
   readonly connection: DuckDBConnection;
@@ -207,29 +201,27 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
   const { connection, tables } = writer;
   await connection.run('BEGIN');
   try {
-    const cloudtrail = await fresh(connection, tables.cloudtrail, batch.cloudtrail);
-    const spans = await fresh(connection, tables.traces, batch.traces);
-    const metrics = await fresh(connection, tables.metrics, batch.metrics);
+    const evidence: (Fresh<Body> & { readonly name: EvidenceName })[] = [];
+    for (const name of EVIDENCE)
+      evidence.push({ name, ...(await fresh(connection, tables[name], batch[name] as Offered<Body>[])) });
     const faults = await freshFaults(connection, batch.faults);
     const missed = await freshMissed(connection, batch.missedScrapes);
     const inputs = await freshInputs(connection, batch.inputs);
     const trail = await freshTrail(connection, batch.trail);
-    const evidence = cloudtrail.rows.length + spans.rows.length + metrics.rows.length;
-    const rows = evidence + faults.length + missed.length + inputs.length + trail.length;
+    const stored = evidence.reduce((sum, { rows }) => sum + rows.length, 0);
+    const rows = stored + faults.length + missed.length + inputs.length + trail.length;
     if (rows + batch.consumed.length === 0) {
       await connection.run('COMMIT');
       return {
         commitSeq: undefined,
         stored: {},
-        duplicates: sum(cloudtrail, spans, metrics, 'duplicates'),
+        duplicates: sum(evidence, 'duplicates'),
         conflicts: 0,
         quarantined: 0,
       };
     }
     const seq = await nextCommit(connection, rows);
-    await append(writer, tables.cloudtrail, cloudtrail.rows, seq);
-    await append(writer, tables.traces, spans.rows, seq);
-    await append(writer, tables.metrics, metrics.rows, seq);
+    for (const { name, rows: own } of evidence) await append(writer, tables[name], own, seq);
     for (const statement of presenceOf(seq.number)) await connection.run(statement);
     await appendRows(
       connection,
@@ -261,9 +253,9 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
     await connection.run('COMMIT');
     return {
       commitSeq: seq.number,
-      stored: { cloudtrail: cloudtrail.rows.length, traces: spans.rows.length, metrics: metrics.rows.length },
-      duplicates: sum(cloudtrail, spans, metrics, 'duplicates'),
-      conflicts: sum(cloudtrail, spans, metrics, 'conflicts'),
+      stored: Object.fromEntries(evidence.map(({ name, rows: own }) => [name, own.length])),
+      duplicates: sum(evidence, 'duplicates'),
+      conflicts: sum(evidence, 'conflicts'),
       quarantined: faults.length,
     };
   } catch (cause) {
@@ -513,8 +505,8 @@ function eachChunk<T>(items: readonly T[], use: (slice: readonly T[]) => void): 
   for (let start = 0; start < items.length; start += CHUNK_ROWS) use(items.slice(start, start + CHUNK_ROWS));
 }
 
-function sum(a: Fresh<unknown>, b: Fresh<unknown>, c: Fresh<unknown>, field: 'duplicates' | 'conflicts'): number {
-  return a[field] + b[field] + c[field];
+function sum(evidence: readonly Fresh<unknown>[], field: 'duplicates' | 'conflicts'): number {
+  return evidence.reduce((total, fresh) => total + fresh[field], 0);
 }
 
 function messageOf(cause: unknown): string {

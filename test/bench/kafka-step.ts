@@ -3,7 +3,7 @@ import { Records, readTraces } from '../../services/collect/formats/otlp.js';
 import { readMetrics } from '../../services/collect/formats/otlp-metrics.js';
 import { consumerOf } from '../../services/collect/kafka/consumer.js';
 import { describeTopic } from '../../services/collect/kafka/topic.js';
-import { sourceNamed, sources } from '../../services/collect/sources/index.js';
+import { sourceNamed, topicSources } from '../../services/collect/sources/index.js';
 import { run, SERVICES } from '../../services/run/run.js';
 import { loadConfig } from '../../shared/config.js';
 import { gunzipBounded } from '../../shared/inflate.js';
@@ -49,7 +49,7 @@ async function measured(step: KafkaStep): Promise<KafkaMeasured> {
 
 /** The service from its start until all of the topic is stored and correlated. */
 async function service({ config }: KafkaStep): Promise<void> {
-  const code = await run(loadConfig(sources, { env: {}, file: config }), {
+  const code = await run(loadConfig(topicSources, { env: {}, file: config }), {
     services: new Set(SERVICES),
     untilCaughtUp: true,
   });

@@ -4,7 +4,7 @@ import test from 'ava';
 import { parse } from 'yaml';
 import { ETCD_VERSION } from '../../infra/launch/etcd-binary.js';
 import { brokerProperties } from '../../infra/launch/kafka-properties.js';
-import { sources } from '../../services/collect/sources/index.js';
+import { topicSources } from '../../services/collect/sources/index.js';
 import { loadConfig } from '../../shared/config.js';
 import { root } from '../helpers/data.js';
 
@@ -28,7 +28,7 @@ interface Compose {
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 const { services, volumes } = parse(read('docker-compose.yml'), { schema: 'failsafe' }) as Compose; // every value a text
 const collector = parse(read('infra/otel-collector.yaml'));
-const usual = loadConfig(sources, {});
+const usual = loadConfig(topicSources, {});
 const topicOf = (source: string) => usual.sources.find(({ name }) => name === source)!.topic;
 
 test('every image is pinned to a version, and every file that is named is there', (t) => {
@@ -112,7 +112,7 @@ test('etcd is of the series that the launcher builds', (t) => {
 
 test('causeline takes its environment, and answers where its health is asked for', (t) => {
   const { environment, healthcheck, ports, volumes } = services['causeline']!;
-  const { http, db } = loadConfig(sources, { env: environment! });
+  const { http, db } = loadConfig(topicSources, { env: environment! });
   const port = http.split(':').at(-1)!;
   t.true(healthcheck!.test.at(-1)!.includes(`http://127.0.0.1:${port}/healthz`));
   t.deepEqual(ports, [`127.0.0.1:${port}:${port}`]);

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { parse } from 'yaml';
-import { sources } from '../../services/collect/sources/index.js';
+import { topicSources } from '../../services/collect/sources/index.js';
 import type { Given } from '../../shared/config/layers.js';
 import { settingsOf } from '../../shared/config/settings.js';
 import { databaseFile, loadConfig } from '../../shared/config.js';
@@ -17,7 +17,7 @@ const yaml = (t: ExecutionContext, text: string): string => {
   return file;
 };
 
-const load = (given: Given) => loadConfig(sources, given);
+const load = (given: Given) => loadConfig(topicSources, given);
 
 test('without a word everything has its default', (t) => {
   const kafka = { brokers: ['localhost:9092'], clientId: 'causeline', sessionTimeoutMs: 30_000 };
@@ -77,10 +77,10 @@ test('each setting can be made by its variable and by its key of the file, with 
   for (const name of ['ca.pem', 'cert.pem', 'key.pem', 'password']) writeFileSync(join(folder, name), `the ${name}\n`);
   mkdirSync(join(folder, 'rules'));
   const exampleOf = (key: string) => EXAMPLES[key]!.replace(/^(\w+\.pem|password|rules)$/, join(folder, '$1'));
-  const all = settingsOf(sources).filter(({ key }) => key !== 'kafka.sasl.password');
+  const all = settingsOf(topicSources).filter(({ key }) => key !== 'kafka.sasl.password');
   t.deepEqual(
     Object.keys(EXAMPLES).sort(),
-    settingsOf(sources)
+    settingsOf(topicSources)
       .map(({ key }) => key)
       .sort(),
   );

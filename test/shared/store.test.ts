@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { CauselineError } from '../../shared/errors.js';
 import type { Fault } from '../../shared/evidence.js';
 import { sha256 } from '../../shared/hash.js';
-import { cloudtrailTable, metricPointsTable, spansTable } from '../../shared/store/columns.js';
+import { evidenceTables } from '../../shared/store/columns.js';
 import { MIGRATIONS } from '../../shared/store/migrations.js';
 import { close, lockDown, openForReading } from '../../shared/store/open.js';
 import { type Batch, emptyBatch, openStore, type Store } from '../../shared/store/store.js';
@@ -91,11 +91,11 @@ test('what is delivered again is counted and stored once, in one batch and acros
     metrics: [point('etcd_a'), point('etcd_b'), point('etcd_b')],
   };
   const first = await store.commit(batch(offered));
-  t.deepEqual(first.stored, { cloudtrail: 2, traces: 1, metrics: 2 });
+  t.deepEqual(first.stored, { cloudtrail: 2, traces: 1, metrics: 2, 's3-access': 0 });
   t.like(first, { duplicates: 3, conflicts: 0 });
 
   const again = await store.commit(batch({ ...offered, cloudtrail: [...offered.cloudtrail, event('e3')] }));
-  t.deepEqual(again.stored, { cloudtrail: 1, traces: 0, metrics: 0 });
+  t.deepEqual(again.stored, { cloudtrail: 1, traces: 0, metrics: 0, 's3-access': 0 });
   t.like(again, { commitSeq: 2n, duplicates: 8, conflicts: 0 });
   t.is(await count(store, 'cloudtrail_events'), 3);
   t.is(await count(store, 'spans'), 1);
@@ -279,6 +279,10 @@ const documented: Readonly<Record<string, string>> = {
   spans: `${provenance} trace_id span_id parent_span_id service instance name kind start_time end_time start_unix_nano end_unix_nano duration_ns status
     error_type status_message attributes resource ingested_at`,
   metric_points: `${provenance} time time_unix_nano metric kind value attributes service instance ingested_at bounds counts sum count`,
+  s3_access_records: `${provenance} event_time ingested_at bucket_owner bucket source_ip requester request_id operation object_key request_uri http_status
+    error_code bytes_sent object_size user_agent version_id host_id raw`,
+  deletions: `time bucket object_key version_id kind loss outcome principal caller principal_type source_ip in_bulk keys bytes versioning seen_in request_id
+    evidence_table evidence_id access_id`,
   findings: 'finding_id kind detector subject started_at ended_at severity summary measured baseline evidence_count',
   finding_evidence: 'finding_id evidence_table evidence_id role',
   chains: `chain_id revision recorded_at reason ruleset supersedes title root_kind root_finding_id impact_kind started_at ended_at verdict confidence
@@ -316,7 +320,7 @@ test('times are TIMESTAMP, JSON columns are JSON, ids are VARCHAR, and the clock
 
 test('the column descriptors are in the order of the tables and of their types', async (t) => {
   const { connection } = await newStore(t);
-  for (const { table, columns } of [cloudtrailTable, spansTable, metricPointsTable(sha256)]) {
+  for (const { table, columns } of Object.values(evidenceTables(sha256))) {
     const have = await rows(connection, `SELECT column_name, column_type FROM (DESCRIBE _store.${table})`);
     t.deepEqual(
       columns.map(({ name, type }) => [name, type.toString()]),

@@ -11,6 +11,7 @@ import {
 } from '../../generate/cloudtrail.js';
 import { type Files, writeWhenRun } from '../../generate/files.js';
 import { type Random, random } from '../../generate/random.js';
+import { accessLogFiles } from '../../generate/s3-access.js';
 import { type Span, traceFiles } from '../../generate/spans.js';
 
 const archive = 'prod-logs-archive';
@@ -28,7 +29,7 @@ const runner = '10.22.8.146';
 const ci = session('ci-deployer', 'gitlab-runner-8841');
 const cli = 'aws-cli/2.15.21 Python/3.11.6 Linux/5.10.205 exe/x86_64.amzn.2';
 
-/** CloudTrail of five days and the traces of one hour. */
+/** CloudTrail of five days, the traces of one hour, and the archive's access logs of another, as far as S3 delivered them. */
 export function files(): Files {
   const chance = random(0x0316);
   const calls = [
@@ -39,7 +40,10 @@ export function files(): Files {
     ...purge(chance),
     ...aftermath(),
   ];
-  return new Map([...cloudTrailFiles(calls, chance), ...traceFiles(traffic(chance), 'prod')]);
+  const cloudtrail = cloudTrailFiles(calls, chance);
+  const logged = { bucket: archive, from: '2024-03-16T18:45:00Z', to: '2024-03-16T19:45:00Z', lost: 0.07 };
+  const accessLogs = accessLogFiles(cloudtrail, logged, random(0x53a));
+  return new Map([...cloudtrail, ...traceFiles(traffic(chance), 'prod'), ...accessLogs]);
 }
 
 /** The trail that records the archive, the alert that never could, and the right that was one too many. */

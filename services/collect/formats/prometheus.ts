@@ -2,7 +2,6 @@ import type { Decoded, Fault, FaultReason, Flag, MetricRow, MissedScrape } from 
 import type { Context, FileDecoder } from '../source.js';
 import { countsDespiteItsType, keepsMetric } from './kept-metrics.js';
 import { metricBody } from './metric-body.js';
-import { type LineReader, LineSplitter } from './prometheus-lines.js';
 import {
   jsonOf,
   type Labels,
@@ -17,6 +16,7 @@ import {
   split,
   tab,
 } from './prometheus-sample.js';
+import { type LineReader, LineSplitter } from './text-lines.js';
 
 /**
  * Prometheus text exposition format 0.0.4, https://prometheus.io/docs/instrumenting/exposition_formats/, one scrape

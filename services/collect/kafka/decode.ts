@@ -1,7 +1,7 @@
 import type { Fault } from '../../../shared/evidence.js';
 import { gunzipBounded } from '../../../shared/inflate.js';
 import { badBatchOf } from '../../../shared/kafka/bad-batch.js';
-import type { Batch, Store } from '../../../shared/store/store.js';
+import { type Batch, evidenceIn, type Store } from '../../../shared/store/store.js';
 import type { Context, Row, Source } from '../source.js';
 import type { Stretch } from './offsets.js';
 
@@ -46,10 +46,9 @@ export function decodeStretch(
 /** Larger rows count as several, so that what waits is bounded in bytes too. */
 const BYTES_A_ROW = 4 * 1024;
 
-function weightOf({ messages }: Stretch, { cloudtrail, traces, metrics, lines }: Batch): number {
-  const rows = cloudtrail.length + traces.length + metrics.length;
-  const bytes = messages.reduce((sum, { value }) => sum + (value?.length ?? 0), lines.size);
-  return Math.max(messages.length, rows, Math.ceil(bytes / BYTES_A_ROW));
+function weightOf({ messages }: Stretch, batch: Batch): number {
+  const bytes = messages.reduce((sum, { value }) => sum + (value?.length ?? 0), batch.lines.size);
+  return Math.max(messages.length, evidenceIn(batch), Math.ceil(bytes / BYTES_A_ROW));
 }
 
 /** A message at which a decoder stumbles costs itself alone, as any other that cannot be read. */

@@ -1,3 +1,4 @@
+import { EVIDENCE } from '../../../shared/evidence.js';
 import { type Partition, type Position, PositionMoved } from '../../../shared/store/positions.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../../shared/store/store.js';
 import { isFull, isOutOfMemory, RETRY_MS } from '../../../shared/store/trouble.js';
@@ -162,7 +163,7 @@ const keyOf = ({ source, cluster, topicId, partition }: Partition): string =>
 function merged(stretches: readonly DecodedStretch[]): Batch {
   const all = emptyBatch();
   for (const { batch, of, from, next, messages, gaps } of stretches) {
-    for (const name of ['cloudtrail', 'traces', 'metrics', 'faults', 'missedScrapes'] as const)
+    for (const name of [...EVIDENCE, 'faults', 'missedScrapes'] as const)
       for (const each of batch[name]) (all[name] as unknown[]).push(each);
     const last = messages.at(-1);
     all.consumed.push({

@@ -1,5 +1,6 @@
 import type { CloudTrailRow, Decoded, FaultReason, Flag } from '../../../shared/evidence.js';
 import { canonical } from '../formats/canonical.js';
+import { AWS_BEGAN_MICROS, futureMicros, utcMillis } from '../formats/event-time.js';
 import {
   type Cut,
   JSON_BOUNDS,
@@ -76,9 +77,7 @@ interface Where {
 const OUTERMOST: Where = { level: 0, flags: [] };
 
 function newRun(context: Context): Run {
-  const { nowUnixNano: now } = context;
-  const futureMicros = now === undefined ? undefined : now / 1000n + 86_400_000_000n;
-  return { context, futureMicros, out: nothing(), position: 0, inflated: 0 };
+  return { context, futureMicros: futureMicros(context), out: nothing(), position: 0, inflated: 0 };
 }
 
 function nothing(): Decoded<CloudTrailRow> {
@@ -576,9 +575,6 @@ function objectNamed(
 
 const NO_FLAGS: readonly Flag[] = [];
 
-/** CloudTrail began in 2013; AWS itself in 2006. */
-const FIRST_MICROS = BigInt(Date.UTC(2006, 0, 1)) * 1000n;
-
 function flagsOf(
   run: Run,
   { value, protoKey }: Read,
@@ -590,7 +586,7 @@ function flagsOf(
   if (isAggregated(value)) flags.push('aggregated_event');
   if (isInsights(value)) flags.push('insights_event');
   if (eventId === null) flags.push('event_id_missing'); // records before 1.01
-  if (timeMicros < FIRST_MICROS) flags.push('impossible_time');
+  if (timeMicros < AWS_BEGAN_MICROS) flags.push('impossible_time');
   if (run.futureMicros !== undefined && timeMicros > run.futureMicros) flags.push('future_time');
   if (!/^1\.\d+$/.test(typed(value.eventVersion))) flags.push('unknown_event_version');
   if (protoKey) flags.push('proto_key');
@@ -623,21 +619,10 @@ function timeMicros(time: unknown): bigint | undefined {
 function parseTime(time: string): bigint | undefined {
   const match = TIME.exec(time);
   if (!match) return undefined;
-  const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  const date = new Date(0);
-  date.setUTCFullYear(year, month - 1, day);
-  if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return undefined;
-  if (hour > 23 || minute > 59 || second > 59) return undefined;
-  date.setUTCHours(hour, minute, second);
+  const millis = utcMillis(match.slice(1, 7).map(Number));
+  if (millis === undefined) return undefined;
   const offset = match[8] === undefined ? 0 : (match[8] === '-' ? -1 : 1) * (Number(match[9]) * 60 + Number(match[10]));
-  return BigInt(date.getTime() - offset * 60_000) * 1000n + BigInt((match[7] ?? '').slice(0, 6).padEnd(6, '0'));
+  return BigInt(millis - offset * 60_000) * 1000n + BigInt((match[7] ?? '').slice(0, 6).padEnd(6, '0'));
 }
 
 /* ---- IAM actions ---- */
