@@ -13,6 +13,7 @@ export const OUTCOME = `CASE WHEN error_code IS NULL THEN 'ok'
 /**
  * What was deleted by its version was a delete marker, or a deletion without a version left one: the answer says `x-amz-delete-marker: true` (S3 API
  * reference, DeleteObject). It is read from the answer alone: S3 ignores a query parameter of that name, and CloudTrail copies it into the request. Were
- * there a text that we read and DuckDB does not, it would fail itself, and not the query.
+ * there a text that we read and DuckDB does not, it would fail itself, and not the query. What neither has the name nor could spell it with escapes is not read.
  */
-export const ANSWERED_MARKER = `coalesce(TRY(json_extract_string(raw, '$.responseElements."x-amz-delete-marker"')) = 'true', false)`;
+export const ANSWERED_MARKER = `CASE WHEN contains(raw, 'x-amz-delete-marker') OR contains(raw, '\\u00')
+  THEN coalesce(TRY(json_extract_string(raw, '$.responseElements."x-amz-delete-marker"')) = 'true', false) ELSE false END`;
