@@ -21,6 +21,7 @@ import { loadGaps, subjectOf } from './load-gaps.js';
 import { type Change, type Recorded, record } from './record.js';
 import { forget, type Refolded, refold, standing } from './refold.js';
 import { type Connections, type Dirty, overRollups, refresh } from './refresh.js';
+import { refreshCoverage } from './refresh-coverage.js';
 import { type ChangedGap, refreshGaps } from './refresh-gaps.js';
 import { BUCKET_MICROS, CLOCK_MICROS, scopes, WRITERS_LOOK_BACK_MICROS } from './rollup.js';
 import { foldingOf, type Subject } from './subject.js';
@@ -43,7 +44,7 @@ export const ruleset = shortHash([
 const inputs = detectors.flatMap((detector) => detector.inputs);
 
 /** What rollups hold; raised with whatever changes how a trace is read. With another one they are made anew from evidence. */
-const ROLLUPS = shortHash(['rollups@4', ...inputs.map((input) => JSON.stringify(input))]);
+const ROLLUPS = shortHash(['rollups@5', ...inputs.map((input) => JSON.stringify(input))]);
 
 function shortHash(words: readonly string[]): string {
   return sha256([...words].sort().join('\n')).slice(0, 12);
@@ -114,6 +115,7 @@ async function advance(connections: Connections, newest: bigint, by: string): Pr
   if (newest === from && !everything) return nothingNew;
   const run = last.run + 1n;
   const dirty = await refresh(connections, from, run, inputs);
+  await refreshCoverage(connection, from, dirty);
   const clusters = clustersOf(members);
   const gapsChanged = extentsOf(await refreshGaps(connection, from, run), clusters);
   const gaps = gapsOf(await loadGaps(connection, clusters));

@@ -1,6 +1,7 @@
 import { COVERAGE_TABLES, COVERAGE_VIEWS } from './coverage.js';
 import { POSITION_TABLES, POSITION_VIEWS } from './positions.js';
 import { TRAIL_COMPUTED, TRAIL_TABLES, TRAIL_VIEWS } from './trail.js';
+import { RECORDED_KEPT } from './trail-coverage.js';
 
 /**
  * The store's versions. Each statement runs in a transaction of its own, at start only; a version is recorded after its last statement.
@@ -104,6 +105,7 @@ export const KEPT_BY_CORRELATE: readonly string[] = [
   'rhythm_states',
   'hole_history',
   'parentless',
+  ...RECORDED_KEPT,
 ];
 
 /** Tables that follow from the others, or from the ledger: a rebuild computes them anew and copies all the rest. */
@@ -224,4 +226,6 @@ export const MIGRATIONS: readonly Migration[] = [
       ...COVERAGE_VIEWS,
     ],
   },
+  // What trails record, in `coverage`.
+  { version: 2, statements: [...COVERAGE_TABLES, ...COVERAGE_VIEWS] },
 ];

@@ -1,0 +1,213 @@
+import { groupBy } from '../../../shared/group.js';
+import { accountOf } from './scopes.js';
+import { leftOut, selectedBy, type Selectors } from './selectors.js';
+import { type Cell, cellsOf, type Kind, kindsOf, kindWords } from './trail-cells.js';
+import type { Since, TrailState } from './trail-history.js';
+
+/** A trail in evidence, and what is known of it. */
+export interface Trail {
+  readonly arn: string;
+  readonly history: readonly TrailState[];
+}
+
+export type RecordedState = 'recorded' | 'unknown' | 'selector_excluded' | 'not_subscribed' | 'logging_stopped';
+
+/** What the trails in evidence, taken together, make of one part of an account's events over one time. */
+export interface Recorded {
+  /** Null: every account of which no trail is in evidence. */
+  readonly account: string | null;
+  /** Null: every region that has no rows of its own. */
+  readonly region: string | null;
+  readonly cell: Cell;
+  /** Which operations of it, in words. */
+  readonly operations: string;
+  /** Null: before everything that is known. */
+  readonly fromMicros: number | null;
+  /** Null: until something else is known. */
+  readonly toMicros: number | null;
+  readonly state: RecordedState;
+  readonly reason: string;
+  /** Trails that record it. */
+  readonly trails: readonly string[];
+  /** The event since which it is so. */
+  readonly since: Since | null;
+}
+
+/**
+ * What trails record, by account, region, category, resource and time. Something is recorded where one trail records it, and unrecorded only where every
+ * trail in evidence leaves it out. A pure function of the acts on trails.
+ */
+export function recordedBy(trails: readonly Trail[]): Recorded[] {
+  const inOrder = trails.toSorted((a, b) => (a.arn < b.arn ? -1 : 1));
+  const shared = inOrder.filter(({ history }) => history.some(({ reach }) => reach.organization === true));
+  const byAccount = groupBy(inOrder, ({ arn }) => accountOf(arn));
+  byAccount.delete(undefined);
+  return [
+    ...[...byAccount].flatMap(([account, own]) => ofAccount(account!, [...new Set([...own, ...shared])])),
+    ...ofAccount(null, shared),
+  ];
+}
+
+function ofAccount(account: string | null, trails: readonly Trail[]): Recorded[] {
+  const selectors = trails.flatMap(({ history }) => history.flatMap((state) => state.selectors ?? []));
+  const partition = /^arn:([^:]+):/.exec(trails[0]?.arn ?? '')?.[1] ?? 'aws';
+  const cells = cellsOf([...selectors, ...globalSources(trails)], partition);
+  return regionsOf(trails).flatMap((region) =>
+    cells.flatMap((cell) => ofCell({ account, region, cell, trails, kinds: kindsOf(cell, selectors, partition) })),
+  );
+}
+
+/** Global services write their events in us-east-1 (CloudTrail user guide, "About global service events"). */
+const GLOBAL_REGION = 'us-east-1';
+const GLOBAL_SOURCES = ['cloudfront.amazonaws.com', 'iam.amazonaws.com', 'sts.amazonaws.com'];
+
+const leavesGlobalOut = ({ reach }: TrailState): boolean => reach.globalServices === false;
+
+/** Where some trail leaves global services out, they are a cell of their own. */
+function globalSources(trails: readonly Trail[]): Selectors[] {
+  if (!trails.some(({ history }) => history.some(leavesGlobalOut))) return [];
+  const leaves = { readWriteType: 'All', includeManagementEvents: true, dataResources: [] } as const;
+  return [{ basic: [{ ...leaves, excludeManagementEventSources: GLOBAL_SOURCES }], advanced: [] }];
+}
+
+const homeOf = (arn: string): string => arn.split(':')[3] ?? '';
+export const trailName = (arn: string): string => arn.slice(arn.lastIndexOf('/') + 1);
+
+function regionsOf(trails: readonly Trail[]): (string | null)[] {
+  const homes = trails.map(({ arn }) => homeOf(arn));
+  const global = trails.some(({ history }) => history.some(leavesGlobalOut)) ? [GLOBAL_REGION] : [];
+  return [...[...new Set([...homes, ...global])].sort(), null];
+}
+
+interface Part {
+  readonly account: string | null;
+  readonly region: string | null;
+  readonly cell: Cell;
+  readonly trails: readonly Trail[];
+  readonly kinds: readonly Kind[];
+}
+
+function ofCell(part: Part): Recorded[] {
+  const stretches = part.kinds.flatMap((kind) => stretchesOf(part, kind).map((stretch) => ({ kind, stretch })));
+  return [...groupBy(stretches, ({ stretch }) => JSON.stringify(stretch)).values()].map((same): Recorded => {
+    const { account, region, cell } = part;
+    const operations = kindWords(same.map(({ kind }) => kind), part.kinds);
+    return { account, region, cell, operations, ...same[0]!.stretch };
+  });
+}
+
+type Stretch = Pick<Recorded, 'fromMicros' | 'toMicros' | 'state' | 'reason' | 'trails' | 'since'>;
+
+/** One kind of operation over time: times that say the same are one. */
+function stretchesOf(part: Part, kind: Kind): Stretch[] {
+  const borders = [...new Set(part.trails.flatMap(({ history }) => history.map(({ fromMicros }) => fromMicros)))].filter(
+    (at) => at !== null,
+  );
+  const found: { said: Combined; fromMicros: number | null }[] = [];
+  for (const fromMicros of [null, ...borders.sort((a, b) => a - b)]) {
+    const said = combined(
+      part.trails.flatMap((trail) => judged(trail, stateAt(trail, fromMicros), part, kind) ?? []),
+    );
+    if (JSON.stringify(found.at(-1)?.said) !== JSON.stringify(said)) found.push({ said, fromMicros });
+  }
+  return found.map(({ said, fromMicros }, index) => ({
+    fromMicros,
+    toMicros: found[index + 1]?.fromMicros ?? null,
+    ...said,
+  }));
+}
+
+function stateAt({ history }: Trail, atMicros: number | null): TrailState {
+  const known = history.filter(({ fromMicros }) => fromMicros === null || (atMicros !== null && fromMicros <= atMicros));
+  return known.at(-1)!;
+}
+
+/* ---- one trail ---- */
+
+interface Said {
+  readonly arn: string;
+  readonly state: RecordedState;
+  readonly why: string;
+  readonly since: Since | null;
+}
+
+/** What one trail makes of it; undefined for a trail that was not there yet. */
+function judged({ arn }: Trail, state: TrailState, { region, cell }: Part, kind: Kind): Said | undefined {
+  if (state.logging === 'absent') return undefined;
+  const name = trailName(arn);
+  const said = (outcome: RecordedState, why: string, since: Since | null): Said => ({ arn, state: outcome, why, since });
+  if (region !== homeOf(arn) && state.reach.allRegions !== true)
+    return state.reach.allRegions === false
+      ? said('not_subscribed', `${name} records ${homeOf(arn)} alone`, null)
+      : said('unknown', `whether ${name} of ${homeOf(arn)} records other regions is not in evidence`, null);
+  if (state.logging === 'stopped' || state.logging === 'deleted')
+    return said('logging_stopped', stoppedWords(name, state), state.loggingSince);
+  if (cell.category === 'Insight') return insight(said, name, state);
+  if (leavesGlobalOut(state) && region === GLOBAL_REGION && GLOBAL_SOURCES.includes(cell.resource ?? ''))
+    return said('selector_excluded', `${name} leaves the events of global services out`, null);
+  if (state.selectors === null) return said('unknown', `what ${name} selects is not in evidence`, state.selectorsSince);
+  const by = selectedBy(state.selectors, kind.operation);
+  if (by !== undefined) {
+    const doubt = state.logging === 'unknown' ? '; whether it was logging is told by the records alone' : '';
+    return said('recorded', `${name} records it by ${by}${sinceWords(state.selectorsSince)}${doubt}`, state.selectorsSince);
+  }
+  const { asked, why } = leftOut(state.selectors, kind.operation);
+  return said(
+    asked ? 'selector_excluded' : 'not_subscribed',
+    `${name} does not record it${sinceWords(state.selectorsSince)} (${why})`,
+    state.selectorsSince,
+  );
+}
+
+function insight(said: (state: RecordedState, why: string, since: Since | null) => Said, name: string, state: TrailState): Said {
+  const { insights, insightsSince } = state;
+  if (insights === null) return said('unknown', `whether ${name} has Insights is not in evidence`, null);
+  return insights.length > 0
+    ? said('recorded', `${name} has Insights (${insights.join(', ')})${sinceWords(insightsSince)}`, insightsSince)
+    : said('not_subscribed', `${name} has no Insights${sinceWords(insightsSince)}`, insightsSince);
+}
+
+function stoppedWords(name: string, { logging, loggingSince }: TrailState): string {
+  if (logging === 'deleted') return `${name} was deleted${sinceWords(loggingSince)}`;
+  return loggingSince?.eventName === 'CreateTrail'
+    ? `${name} was made and not started${sinceWords(loggingSince)}`
+    : `${name} was stopped${sinceWords(loggingSince)}`;
+}
+
+const sinceWords = (since: Since | null): string =>
+  since === null ? '' : ` since ${since.eventName} at ${new Date(since.atMicros / 1000).toISOString().slice(0, 19)}Z`;
+
+/* ---- all of them ---- */
+
+type Combined = Omit<Stretch, 'fromMicros' | 'toMicros'>;
+
+/** CloudTrail applies changes when they have spread (user guide, "Managing data consistency in CloudTrail"). */
+const FUZZY = 'changes take effect within minutes';
+
+function combined(said: readonly Said[]): Combined {
+  const of = (state: RecordedState) => said.filter((one) => one.state === state);
+  const words = (some: readonly Said[]) => [...new Set(some.map(({ why }) => why))].join('; ');
+  const recording = of('recorded');
+  if (recording.length > 0)
+    return {
+      state: 'recorded',
+      reason: words(recording),
+      trails: recording.map(({ arn }) => arn),
+      since: recording[0]!.since,
+    };
+  const unknown = of('unknown');
+  if (said.length === 0 || unknown.length > 0)
+    return {
+      state: 'unknown',
+      reason: unknown.length > 0 ? words(unknown) : 'no event in evidence says what a trail records',
+      trails: [],
+      since: null,
+    };
+  const last = said.toSorted((a, b) => (b.since?.atMicros ?? 0) - (a.since?.atMicros ?? 0))[0]!;
+  return {
+    state: last.state,
+    reason: `not recorded by the trails in evidence: ${words(said)}; ${FUZZY}`,
+    trails: [],
+    since: last.since,
+  };
+}
