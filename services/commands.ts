@@ -8,7 +8,9 @@ import { close, openForReading } from '../shared/store/open.js';
 import { parseMicros } from '../shared/time.js';
 import { sources } from './collect/sources/index.js';
 import { ask } from './query/ask.js';
+import type { CoverageFilter } from './query/coverage.js';
 import { drawChain, type Page } from './query/draw.js';
+import { operationsOfFile, operationsText } from './query/operations.js';
 import { countFindings, readChains, readWhole, type WholeChain } from './query/read.js';
 import type { Format } from './query/sql.js';
 import { rebuild } from './run/rebuild.js';
@@ -205,6 +207,43 @@ export async function explainCommand(id: string, { db }: { db: string }): Promis
 export async function verifyCommand({ db, json }: { db: string; json?: boolean }): Promise<void> {
   const outcome = await ask(db, { command: 'verify', ...(json && { json }) }, page(), process.stdout);
   if (outcome === 'no') process.exitCode = 1;
+}
+
+export interface CoverageFlags extends CoverageFilter {
+  readonly db: string;
+  readonly config?: string;
+  readonly operations?: boolean;
+  readonly selectors?: string;
+  readonly json?: boolean;
+}
+
+export async function coverageCommand({
+  db,
+  config: _,
+  operations,
+  selectors,
+  json,
+  ...filter
+}: CoverageFlags): Promise<void> {
+  if (!operations && selectors === undefined)
+    return void (await ask(db, { command: 'coverage', filter, ...(json && { json }) }, page(), process.stdout));
+  const of = selectors === undefined ? '--operations' : '--selectors';
+  const others = Object.keys(filter).filter((name) => selectors !== undefined || name !== 'to');
+  if (others.length > 0)
+    throw new CauselineError(
+      'bad_usage',
+      'coverage',
+      `--${others[0]} says nothing beside ${of}, which is about whole trails.`,
+      {
+        field: others[0]!,
+      },
+    );
+  if (selectors === undefined) {
+    const at = filter.to === undefined ? {} : { at: filter.to };
+    return void (await ask(db, { command: 'operations', ...at, ...(json && { json }) }, page(), process.stdout));
+  }
+  const trails = operationsOfFile(selectors);
+  print(json ? JSON.stringify(trails, null, 2) : operationsText(trails, page()));
 }
 
 export async function sqlCommand(query: string, { db, format }: { db: string; format: Format }): Promise<void> {

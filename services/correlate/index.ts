@@ -115,7 +115,7 @@ async function advance(connections: Connections, newest: bigint, by: string): Pr
   if (newest === from && !everything) return nothingNew;
   const run = last.run + 1n;
   const dirty = await refresh(connections, from, run, inputs);
-  await refreshCoverage(connection, from, dirty);
+  await refreshCoverage(connection, from, dirty, everything);
   const clusters = clustersOf(members);
   const gapsChanged = extentsOf(await refreshGaps(connection, from, run), clusters);
   const gaps = gapsOf(await loadGaps(connection, clusters));

@@ -11,10 +11,15 @@ import { type Dirty, readParts } from './refresh.js';
  * Brings what `coverage` says of CloudTrail up to the newest commit: in which hours there are records of what, and, where an act on a trail is new,
  * what trails record. Such acts are rare, so all of them are read again.
  */
-export async function refreshCoverage(connection: DuckDBConnection, cursor: bigint, dirty: Dirty): Promise<void> {
+export async function refreshCoverage(
+  connection: DuckDBConnection,
+  cursor: bigint,
+  dirty: Dirty,
+  everything: boolean,
+): Promise<void> {
   await noteTrailHours(connection, cursor);
   const changed = [...dirty.keys()].some((scope) => scope.startsWith(TRAIL));
-  if (!changed && cursor > 0n) return;
+  if (!changed && !everything && cursor > 0n) return;
   await recordRecorded(connection, recordedBy(await loadTrails(connection)).map(recordedRow));
 }
 
@@ -31,7 +36,10 @@ export async function loadTrails(connection: DuckDBConnection): Promise<Trail[]>
   const all = [{ scopes, fromMicros: Number.NEGATIVE_INFINITY }];
   for await (const { bucket, parts } of readParts(connection, all, Number.NEGATIVE_INFINITY, Number.MAX_SAFE_INTEGER))
     for (const [scope, own] of groupBy(parts, (part) => part.scope))
-      for (const item of cloudItems(bucket, own.map(({ part }) => part as CloudPart)))
+      for (const item of cloudItems(
+        bucket,
+        own.map(({ part }) => part as CloudPart),
+      ))
         if (item.type === 'act') acts.push({ scope, act: item });
   return [...groupBy(acts, ({ scope }) => scope)].map(([scope, own]) => ({
     arn: scope.slice(TRAIL.length),

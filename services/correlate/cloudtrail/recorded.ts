@@ -1,8 +1,8 @@
 import { groupBy } from '../../../shared/group.js';
 import { accountOf } from './scopes.js';
-import { leftOut, selectedBy, type Selectors } from './selectors.js';
+import { leftOut, type Selectors, selectedBy } from './selectors.js';
 import { type Cell, cellsOf, type Kind, kindsOf, kindWords } from './trail-cells.js';
-import type { Since, TrailState } from './trail-history.js';
+import { type Since, stateAt, type TrailState } from './trail-history.js';
 
 /** A trail in evidence, and what is known of it. */
 export interface Trail {
@@ -38,7 +38,8 @@ export interface Recorded {
  * trail in evidence leaves it out. A pure function of the acts on trails.
  */
 export function recordedBy(trails: readonly Trail[]): Recorded[] {
-  const inOrder = trails.toSorted((a, b) => (a.arn < b.arn ? -1 : 1));
+  // Of a trail that nobody changed (every call failed) nothing is known, not even that it is there.
+  const inOrder = trails.filter(({ history }) => history.length > 1).sort((a, b) => (a.arn < b.arn ? -1 : 1));
   const shared = inOrder.filter(({ history }) => history.some(({ reach }) => reach.organization === true));
   const byAccount = groupBy(inOrder, ({ arn }) => accountOf(arn));
   byAccount.delete(undefined);
@@ -91,7 +92,10 @@ function ofCell(part: Part): Recorded[] {
   const stretches = part.kinds.flatMap((kind) => stretchesOf(part, kind).map((stretch) => ({ kind, stretch })));
   return [...groupBy(stretches, ({ stretch }) => JSON.stringify(stretch)).values()].map((same): Recorded => {
     const { account, region, cell } = part;
-    const operations = kindWords(same.map(({ kind }) => kind), part.kinds);
+    const operations = kindWords(
+      same.map(({ kind }) => kind),
+      part.kinds,
+    );
     return { account, region, cell, operations, ...same[0]!.stretch };
   });
 }
@@ -100,13 +104,13 @@ type Stretch = Pick<Recorded, 'fromMicros' | 'toMicros' | 'state' | 'reason' | '
 
 /** One kind of operation over time: times that say the same are one. */
 function stretchesOf(part: Part, kind: Kind): Stretch[] {
-  const borders = [...new Set(part.trails.flatMap(({ history }) => history.map(({ fromMicros }) => fromMicros)))].filter(
-    (at) => at !== null,
-  );
+  const borders = [
+    ...new Set(part.trails.flatMap(({ history }) => history.map(({ fromMicros }) => fromMicros))),
+  ].filter((at) => at !== null);
   const found: { said: Combined; fromMicros: number | null }[] = [];
   for (const fromMicros of [null, ...borders.sort((a, b) => a - b)]) {
     const said = combined(
-      part.trails.flatMap((trail) => judged(trail, stateAt(trail, fromMicros), part, kind) ?? []),
+      part.trails.flatMap((trail) => judged(trail, stateAt(trail.history, fromMicros), part, kind) ?? []),
     );
     if (JSON.stringify(found.at(-1)?.said) !== JSON.stringify(said)) found.push({ said, fromMicros });
   }
@@ -115,11 +119,6 @@ function stretchesOf(part: Part, kind: Kind): Stretch[] {
     toMicros: found[index + 1]?.fromMicros ?? null,
     ...said,
   }));
-}
-
-function stateAt({ history }: Trail, atMicros: number | null): TrailState {
-  const known = history.filter(({ fromMicros }) => fromMicros === null || (atMicros !== null && fromMicros <= atMicros));
-  return known.at(-1)!;
 }
 
 /* ---- one trail ---- */
@@ -135,31 +134,48 @@ interface Said {
 function judged({ arn }: Trail, state: TrailState, { region, cell }: Part, kind: Kind): Said | undefined {
   if (state.logging === 'absent') return undefined;
   const name = trailName(arn);
-  const said = (outcome: RecordedState, why: string, since: Since | null): Said => ({ arn, state: outcome, why, since });
-  if (region !== homeOf(arn) && state.reach.allRegions !== true)
-    return state.reach.allRegions === false
-      ? said('not_subscribed', `${name} records ${homeOf(arn)} alone`, null)
-      : said('unknown', `whether ${name} of ${homeOf(arn)} records other regions is not in evidence`, null);
+  const said = (outcome: RecordedState, why: string, since: Since | null): Said => ({
+    arn,
+    state: outcome,
+    why,
+    since,
+  });
+  const elsewhere = region !== homeOf(arn) && state.reach.allRegions !== true;
+  if (elsewhere && state.reach.allRegions === false)
+    return said('not_subscribed', `${name} records ${homeOf(arn)} alone`, null);
   if (state.logging === 'stopped' || state.logging === 'deleted')
     return said('logging_stopped', stoppedWords(name, state), state.loggingSince);
-  if (cell.category === 'Insight') return insight(said, name, state);
   if (leavesGlobalOut(state) && region === GLOBAL_REGION && GLOBAL_SOURCES.includes(cell.resource ?? ''))
     return said('selector_excluded', `${name} leaves the events of global services out`, null);
-  if (state.selectors === null) return said('unknown', `what ${name} selects is not in evidence`, state.selectorsSince);
-  const by = selectedBy(state.selectors, kind.operation);
+  const found = cell.category === 'Insight' ? insight(said, name, state) : selection(said, name, state, kind);
+  return elsewhere && found.state === 'recorded'
+    ? said('unknown', `whether ${name} of ${homeOf(arn)} records other regions is not in evidence`, null)
+    : found;
+}
+
+type Say = (state: RecordedState, why: string, since: Since | null) => Said;
+
+function selection(
+  said: Say,
+  name: string,
+  { selectors, selectorsSince, logging }: TrailState,
+  { operation }: Kind,
+): Said {
+  if (selectors === null) return said('unknown', `what ${name} selects is not in evidence`, selectorsSince);
+  const by = selectedBy(selectors, operation);
   if (by !== undefined) {
-    const doubt = state.logging === 'unknown' ? '; whether it was logging is told by the records alone' : '';
-    return said('recorded', `${name} records it by ${by}${sinceWords(state.selectorsSince)}${doubt}`, state.selectorsSince);
+    const doubt = logging === 'unknown' ? '; whether it was logging is told by the records alone' : '';
+    return said('recorded', `${name} records it by ${by}${sinceWords(selectorsSince)}${doubt}`, selectorsSince);
   }
-  const { asked, why } = leftOut(state.selectors, kind.operation);
+  const { asked, why } = leftOut(selectors, operation);
   return said(
     asked ? 'selector_excluded' : 'not_subscribed',
-    `${name} does not record it${sinceWords(state.selectorsSince)} (${why})`,
-    state.selectorsSince,
+    `${name} does not record it${sinceWords(selectorsSince)} (${why})`,
+    selectorsSince,
   );
 }
 
-function insight(said: (state: RecordedState, why: string, since: Since | null) => Said, name: string, state: TrailState): Said {
+function insight(said: Say, name: string, state: TrailState): Said {
   const { insights, insightsSince } = state;
   if (insights === null) return said('unknown', `whether ${name} has Insights is not in evidence`, null);
   return insights.length > 0

@@ -124,14 +124,16 @@ export function leftOut({ basic, advanced }: Selectors, operation: Operation): L
 }
 
 const kindWords = ({ category, resourceType }: Operation): string =>
-  category === 'Data' ? `data events of ${resourceType ?? 'any type'}` : `${CATEGORY_WORDS[category]} events`;
+  category === 'Data' ? `data events of ${resourceType ?? 'other types'}` : `${CATEGORY_WORDS[category]} events`;
 
 const CATEGORY_WORDS = { Management: 'management', Data: 'data', NetworkActivity: 'network activity' } as const;
 
 function basicRefusal(selector: BasicSelector, operation: Operation): string | undefined {
   const { category, eventSource, readOnly, resourceType } = operation;
   const readWrite =
-    selector.readWriteType === (readOnly ? 'WriteOnly' : 'ReadOnly') ? `readWriteType is ${selector.readWriteType}` : undefined;
+    selector.readWriteType === (readOnly ? 'WriteOnly' : 'ReadOnly')
+      ? `readWriteType is ${selector.readWriteType}`
+      : undefined;
   if (category === 'Management') {
     if (!selector.includeManagementEvents) return 'it leaves management events out';
     if (selector.excludeManagementEventSources.includes(eventSource)) return `it leaves ${eventSource} out`;
@@ -151,7 +153,8 @@ function basicRefusal(selector: BasicSelector, operation: Operation): string | u
 function advancedRefusal({ fieldSelectors }: AdvancedSelector, operation: Operation): string | undefined {
   const ofKind = (name: string) => name === 'eventCategory' || name === 'resources.type';
   if (fieldSelectors.length === 0) return undefined;
-  if (!fieldSelectors.filter(({ field }) => ofKind(field)).every((field) => fieldAgrees(field, operation))) return undefined;
+  if (!fieldSelectors.filter(({ field }) => ofKind(field)).every((field) => fieldAgrees(field, operation)))
+    return undefined;
   const refusing = fieldSelectors.filter((field) => !fieldAgrees(field, operation));
   return refusing.length === 0 ? undefined : refusing.map(fieldWords).join(' and ');
 }
@@ -163,7 +166,8 @@ function basicSelects(selector: BasicSelector, operation: Operation): boolean {
   return selector.dataResources.some(
     ({ type, values }) =>
       operation.category === 'Data' &&
-      type === operation.resourceType && values.some((value) => covers(value, operation.resourceArn ?? '')),
+      type === operation.resourceType &&
+      values.some((value) => covers(value, operation.resourceArn ?? '')),
   );
 }
 

@@ -1,4 +1,11 @@
-import { type FieldSelector, OBJECT, type Operation, batchDeletionOf, deletionOf, type Selectors } from './selectors.js';
+import {
+  batchDeletionOf,
+  deletionOf,
+  type FieldSelector,
+  OBJECT,
+  type Operation,
+  type Selectors,
+} from './selectors.js';
 
 /** A part of what trails may record: a category, of data events a resource type, and where selectors narrow it a resource. */
 export interface Cell {
@@ -33,11 +40,15 @@ export function cellsOf(all: readonly Selectors[], partition: string): Cell[] {
   return [
     ...withRest(management.map(prefix)).map((part): Cell => ({ category: 'Management', resourceType: null, ...part })),
     ...types.flatMap((type) => {
-      const named = all.flatMap((one) => resourcesOf(one, type)).filter(({ value }) => !restOf(type, partition).startsWith(value));
+      const named = all
+        .flatMap((one) => resourcesOf(one, type))
+        .filter(({ value }) => !restOf(type, partition).startsWith(value));
       return withRest(named).map((part): Cell => ({ category: 'Data', resourceType: type, ...part }));
     }),
     { category: 'Data', resourceType: null, resource: null, exact: false, besides: types },
-    ...withRest(network.map(prefix)).map((part): Cell => ({ category: 'NetworkActivity', resourceType: null, ...part })),
+    ...withRest(network.map(prefix)).map(
+      (part): Cell => ({ category: 'NetworkActivity', resourceType: null, ...part }),
+    ),
     { category: 'Insight', resourceType: null, resource: null, exact: false, besides: [] },
   ];
 }
@@ -137,11 +148,19 @@ export function operationOf(cell: Cell, eventName: string, readOnly: boolean, pa
       eventName,
       readOnly,
     };
-  const type = cell.resourceType ?? UNNAMED;
+  const type = cell.resourceType;
+  if (type === null) return { category: 'Data', eventSource: `${UNNAMED}.amazonaws.com`, eventName, readOnly };
   const arn = probe(cell, type, partition);
   if (type === OBJECT && eventName === 'DeleteObjects') return batchDeletionOf(arn);
   if (type === OBJECT) return { ...deletionOf(arn), eventName, readOnly };
-  return { category: 'Data', eventSource: `${UNNAMED}.amazonaws.com`, eventName, readOnly, resourceType: type, resourceArn: arn };
+  return {
+    category: 'Data',
+    eventSource: `${UNNAMED}.amazonaws.com`,
+    eventName,
+    readOnly,
+    resourceType: type,
+    resourceArn: arn,
+  };
 }
 
 /** A resource of the cell that is in no cell within it. */
@@ -162,8 +181,12 @@ function restOf(type: string, partition: string): string {
 export function kindWords(some: readonly Kind[], all: readonly Kind[]): string {
   const rest = some.filter((one) => one.rest);
   const named = some.filter((one) => !one.rest).map(({ name }) => name);
-  const missing = all.filter((one) => !some.includes(one) && !one.rest && rest.some(({ readOnly }) => readOnly === one.readOnly));
-  const extra = named.filter((_, index) => !rest.some(({ readOnly }) => readOnly === some.filter((one) => !one.rest)[index]!.readOnly));
+  const missing = all.filter(
+    (one) => !some.includes(one) && !one.rest && rest.some(({ readOnly }) => readOnly === one.readOnly),
+  );
+  const extra = named.filter(
+    (_, index) => !rest.some(({ readOnly }) => readOnly === some.filter((one) => !one.rest)[index]!.readOnly),
+  );
   const base = rest.length === 2 ? 'all' : rest.length === 0 ? '' : rest[0]!.readOnly ? 'reads' : 'writes';
   const but = missing.length === 0 ? '' : ` but ${listed(missing.map(({ name }) => name))}`;
   if (base === '') return listed(named);

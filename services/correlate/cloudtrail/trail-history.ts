@@ -51,6 +51,10 @@ export function trailHistory(acts: readonly Act[]): TrailState[] {
   return states;
 }
 
+/** What held at a moment; null is before everything that is known. */
+export const stateAt = (history: readonly TrailState[], atMicros: number | null): TrailState =>
+  history.findLast(({ fromMicros }) => fromMicros === null || (atMicros !== null && fromMicros <= atMicros))!;
+
 const changeOf = (detail: Act['detail']): TrailChange | undefined => (detail?.of === 'trail' ? detail : undefined);
 
 /** A trail is made before anything else is done to it. */
@@ -58,7 +62,8 @@ const inOrder = (a: Act, b: Act): number =>
   rankOf(a) - rankOf(b) || (a.evidenceId < b.evidenceId ? -1 : a.evidenceId > b.evidenceId ? 1 : 0);
 const rankOf = ({ detail }: Act): number => (changeOf(detail)?.change === 'create' ? 0 : 1);
 
-const same = (a: TrailState, b: TrailState): boolean => JSON.stringify({ ...a, fromMicros: 0 }) === JSON.stringify({ ...b, fromMicros: 0 });
+const same = (a: TrailState, b: TrailState): boolean =>
+  JSON.stringify({ ...a, fromMicros: 0 }) === JSON.stringify({ ...b, fromMicros: 0 });
 
 function afterSecond(before: TrailState, acts: readonly Act[]): TrailState {
   return withoutContradictions(acts.reduce(afterAct, before), acts);
