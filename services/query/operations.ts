@@ -15,7 +15,7 @@ import { printable } from './printable.js';
 export interface TrailOperations {
   /** An ARN, or the name of the file that the selectors were read from. */
   readonly trail: string;
-  /** Whether it was logging then: `unknown`, `on`, `stopped`, `deleted`, or `absent` before it was made; null for selectors from a file. */
+  /** Whether it was logging then: `unknown`, `on`, `stopped`, `deleted`, or `absent` before it was made and started; null for selectors from a file. */
   readonly logging: string | null;
   readonly logging_since: string | null;
   /** When its selectors were put; null where they are not in evidence. */
@@ -188,7 +188,7 @@ const LOGGING: Readonly<Record<string, string>> = {
   on: 'logging',
   stopped: 'it records nothing: stopped',
   deleted: 'it records nothing: deleted',
-  absent: 'it was not there yet',
+  absent: 'it was not made, or not started, yet',
 };
 
 function operationText({ operation, event, recorded }: DestructiveRecorded, note: number, page: Page): string {

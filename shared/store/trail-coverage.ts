@@ -161,7 +161,9 @@ export const RECORDED_VIEWS: readonly string[] = [
       AND h.hour >= r.from_time + ${DELIVERED} AND h.hour + INTERVAL 1 HOUR <= r.to_time
       AND ((r.category <> 'Data' AND r.resource IS NULL)
         OR (h.resource_type = r.resource_type AND (r.resource IS NULL OR starts_with(h.resource, r.resource)) AND NOT ${within('h.resource', 'r.besides')}))
-    WHERE r.operations = 'all' AND r.state NOT IN ('recorded', 'unknown')),
+    WHERE r.operations = 'all' AND r.state NOT IN ('recorded', 'unknown')
+    UNION SELECT r.id FROM _store.recorded_here r JOIN _store.trail_places p ON ${same('p', 'r')}
+    WHERE r.state = 'logging_stopped' AND p.last_at BETWEEN r.from_time + ${DELIVERED} AND r.to_time),
   said AS (
     SELECT r.* EXCLUDE (from_time, to_time, state, reason), p.from_time, p.to_time,
       CASE WHEN p.held = 'present' THEN 'collected' WHEN p.held = 'verified' AND r.state = 'recorded' THEN 'collected_verified' ELSE 'unknown' END AS state,
@@ -170,7 +172,7 @@ export const RECORDED_VIEWS: readonly string[] = [
           WHEN 'present' THEN '; records are in evidence, and no digest says that all are' ELSE '; nothing shows that its log files of that time were read' END END AS reason
     FROM _store.recorded_here r JOIN pieces p ON p.id = r.id
     UNION ALL BY NAME
-    SELECT r.* REPLACE (CASE WHEN t.id IS NULL THEN r.reason ELSE r.reason || '; records of it are there all the same, by a trail that is not in evidence' END AS reason)
+    SELECT r.* REPLACE (CASE WHEN t.id IS NULL THEN r.reason ELSE r.reason || '; records are there all the same, by a trail that is not in evidence or from event history' END AS reason)
     FROM _store.recorded_here r LEFT JOIN there t ON t.id = r.id WHERE r.state NOT IN ('recorded', 'unknown')
     UNION ALL BY NAME
     SELECT r.* REPLACE (s.resource_type AS resource_type, s.resource AS resource, greatest(r.from_time, s.from_time) AS from_time, least(r.to_time, s.to_time) AS to_time, 'collected' AS state,

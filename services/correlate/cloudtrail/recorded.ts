@@ -183,15 +183,13 @@ function insight(said: Say, name: string, state: TrailState): Said {
     : said('not_subscribed', `${name} has no Insights${sinceWords(insightsSince)}`, insightsSince);
 }
 
-function stoppedWords(name: string, { logging, loggingSince }: TrailState): string {
-  if (logging === 'deleted') return `${name} was deleted${sinceWords(loggingSince)}`;
-  return loggingSince?.eventName === 'CreateTrail'
-    ? `${name} was made and not started${sinceWords(loggingSince)}`
-    : `${name} was stopped${sinceWords(loggingSince)}`;
-}
+const stoppedWords = (name: string, { logging, loggingSince }: TrailState): string =>
+  `${name} was ${logging}${byWords(loggingSince)}`;
 
-const sinceWords = (since: Since | null): string =>
-  since === null ? '' : ` since ${since.eventName} at ${new Date(since.atMicros / 1000).toISOString().slice(0, 19)}Z`;
+const sinceWords = (since: Since | null): string => (since === null ? '' : ` since ${eventWords(since)}`);
+const byWords = (since: Since | null): string => (since === null ? '' : ` by ${eventWords(since)}`);
+const eventWords = (since: Since): string =>
+  `${since.eventName} at ${new Date(since.atMicros / 1000).toISOString().slice(0, 19)}Z`;
 
 /* ---- all of them ---- */
 

@@ -13,6 +13,7 @@ export interface Since {
 export interface TrailState {
   /** Null: before everything that is known of it. */
   readonly fromMicros: number | null;
+  /** Absent: not made yet, or made and never started. */
   readonly logging: 'unknown' | 'on' | 'stopped' | 'deleted' | 'absent';
   readonly loggingSince: Since | null;
   /** Null: not in evidence. */
@@ -76,7 +77,7 @@ function afterAct(state: TrailState, act: Act): TrailState {
     case 'create':
       return {
         ...NOTHING_KNOWN,
-        logging: 'stopped', // until StartLogging
+        logging: 'absent', // until StartLogging
         loggingSince: since,
         selectors: DEFAULT_SELECTORS,
         selectorsSince: since,
