@@ -211,39 +211,44 @@ export async function verifyCommand({ db, json }: { db: string; json?: boolean }
 
 export interface CoverageFlags extends CoverageFilter {
   readonly db: string;
-  readonly config?: string;
   readonly operations?: boolean;
   readonly selectors?: string;
   readonly json?: boolean;
 }
 
-export async function coverageCommand({
-  db,
-  config: _,
-  operations,
-  selectors,
-  json,
-  ...filter
-}: CoverageFlags): Promise<void> {
-  if (!operations && selectors === undefined)
-    return void (await ask(db, { command: 'coverage', filter, ...(json && { json }) }, page(), process.stdout));
-  const of = selectors === undefined ? '--operations' : '--selectors';
-  const others = Object.keys(filter).filter((name) => selectors !== undefined || name !== 'to');
-  if (others.length > 0)
+export async function coverageCommand(flags: CoverageFlags): Promise<void> {
+  const { db, operations, selectors, json } = flags;
+  const filter = filterOf(flags);
+  if (selectors !== undefined) {
+    refuseBeside('selectors', Object.keys(filter));
+    const trails = operationsOfFile(selectors);
+    print(json ? JSON.stringify(trails, null, 2) : operationsText(trails, page()));
+    return;
+  }
+  if (operations) {
+    const { to, ...others } = filter;
+    refuseBeside('operations', Object.keys(others));
+    await ask(db, { command: 'operations', ...(to && { at: to }), ...(json && { json }) }, page(), process.stdout);
+    return;
+  }
+  await ask(db, { command: 'coverage', filter, ...(json && { json }) }, page(), process.stdout);
+}
+
+/** What of the flags narrows the answer, and was given. */
+function filterOf({ account, region, category, resource, from, to }: CoverageFlags): CoverageFilter {
+  const given = Object.entries({ account, region, category, resource, from, to });
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+}
+
+function refuseBeside(flag: string, others: readonly string[]): void {
+  const [other] = others;
+  if (other !== undefined)
     throw new CauselineError(
       'bad_usage',
       'coverage',
-      `--${others[0]} says nothing beside ${of}, which is about whole trails.`,
-      {
-        field: others[0]!,
-      },
+      `--${other} says nothing beside --${flag}, which is about whole trails.`,
+      { field: other },
     );
-  if (selectors === undefined) {
-    const at = filter.to === undefined ? {} : { at: filter.to };
-    return void (await ask(db, { command: 'operations', ...at, ...(json && { json }) }, page(), process.stdout));
-  }
-  const trails = operationsOfFile(selectors);
-  print(json ? JSON.stringify(trails, null, 2) : operationsText(trails, page()));
 }
 
 export async function sqlCommand(query: string, { db, format }: { db: string; format: Format }): Promise<void> {

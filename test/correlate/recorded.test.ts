@@ -276,7 +276,7 @@ const someSelectors: fc.Arbitrary<Selectors> = fc.oneof(
         eventName: ['DeleteObject', 'PutObject', 'Delete'],
         'resources.ARN': [archive, `${archive}audit/`, 'arn:aws:s3:::w'],
         readOnly: ['true', 'false', 'true'],
-      }[field]![of]!;
+      }[field][of]!;
       const one = { field, [field === 'readOnly' ? 'equals' : operator]: [value] };
       return read({
         advancedEventSelectors: [

@@ -75,9 +75,7 @@ async function told(store: Pick<Store, 'connection'>, category: string, resource
      WHERE source = 'cloudtrail' AND category = '${category}' AND resource IS NOT DISTINCT FROM ${resource === null ? 'NULL' : `'${resource}'`}
        AND (category <> 'Data' OR resource_type = 'AWS::S3::Object') AND state <> 'source_limit' ORDER BY from_time, operations`,
   );
-  return found.map(
-    ([state, from, to, operations]) => `${state} ${from} ${to}${operations === 'all' ? '' : ` ${operations}`}`,
-  );
+  return found.map((row) => row.filter((word) => word !== 'all').join(' '));
 }
 
 const reasons = async (store: Store, state: string): Promise<string> =>
