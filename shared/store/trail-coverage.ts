@@ -105,64 +105,69 @@ const LIMITS: readonly (readonly [category: string, type: string | null, operati
 
 const text = (value: string | null): string => (value === null ? 'NULL::VARCHAR' : `'${value}'`);
 
-export const RECORDED_VIEWS: readonly string[] = [
-  // Accounts and regions with records, from the first to the last.
-  `CREATE OR REPLACE VIEW _store.trail_places AS
-  SELECT h.account_id, h.region, concat_ws('/', h.account_id, h.region) AS scope, min(p.first_at) AS first_at, max(p.last_at) AS last_at
+/** Accounts and regions with records, from the first to the last. */
+const PLACES = `SELECT h.account_id, h.region, concat_ws('/', h.account_id, h.region) AS scope, min(p.first_at) AS first_at, max(p.last_at) AS last_at
   FROM (SELECT DISTINCT account_id, region FROM _store.trail_hours) h JOIN _store.presence p ON p.source = 'cloudtrail' AND p.scope = concat_ws('/', h.account_id, h.region)
-  GROUP BY ALL`,
+  GROUP BY ALL`;
 
-  // Times with records, by category and by resource, and times for which digests vouch, or tell of loss.
-  `CREATE OR REPLACE VIEW _store.trail_spans AS
-  WITH hours AS (SELECT *, hour AS from_time, hour + INTERVAL 1 HOUR AS to_time FROM _store.trail_hours),
+/** Times with records, by category and by resource (no pause within a day is too long), and times for which digests vouch, or tell of loss. */
+const SPANS = `WITH days AS (SELECT account_id, region, category, resource_type, resource, min(hour) AS from_time, max(hour) + INTERVAL 1 HOUR AS to_time
+    FROM _store.trail_hours GROUP BY account_id, region, category, resource_type, resource, date_trunc('day', hour)),
   runs AS (
     SELECT 'category' AS what, account_id, region, category, NULL::VARCHAR AS resource_type, NULL::VARCHAR AS resource, from_time, to_time
-    FROM (${joined('SELECT DISTINCT account_id, region, category, from_time, to_time FROM hours', 'account_id, region, category', LONGEST_PAUSE)})
+    FROM (${joined('SELECT account_id, region, category, from_time, to_time FROM days', 'account_id, region, category', LONGEST_PAUSE)})
     UNION ALL
     SELECT 'resource', account_id, region, category, resource_type, resource, from_time, to_time
-    FROM (${joined('SELECT * FROM hours WHERE resource IS NOT NULL', 'account_id, region, category, resource_type, resource', LONGEST_PAUSE)}))
+    FROM (${joined('SELECT * FROM days WHERE resource IS NOT NULL', 'account_id, region, category, resource_type, resource', LONGEST_PAUSE)}))
   SELECT r.* REPLACE (greatest(r.from_time, p.first_at) AS from_time, least(r.to_time, p.last_at) AS to_time), NULL::VARCHAR AS trail, NULL::VARCHAR AS says
-  FROM runs r JOIN _store.trail_places p ON ${same('r', 'p')}
+  FROM runs r JOIN places p ON ${same('r', 'p')}
   UNION ALL
   SELECT 'verified', account_id, region, NULL, NULL, NULL, from_time, to_time - ${DELIVERED}, trail, NULL
   FROM (${joined(`SELECT * FROM _store.integrity WHERE state IN ('verified', 'verified_empty') AND trail IS NOT NULL`, 'archive, account_id, region, trail')})
   UNION ALL
   SELECT 'damaged', account_id, region, NULL, NULL, NULL, from_time - ${DELIVERED}, to_time, trail, reason
-  FROM _store.integrity WHERE state IN ('missing', 'modified') AND trail IS NOT NULL`,
+  FROM _store.integrity WHERE state IN ('missing', 'modified') AND trail IS NOT NULL`;
 
-  // What trails record, where there are records at all: an account or region that no row names has the rows of every other one. Nothing is known beyond the newest evidence.
-  `CREATE OR REPLACE VIEW _store.recorded_here AS
-  WITH known AS (SELECT DISTINCT account_id, region FROM _store.recorded),
-  here AS (SELECT w.*, a.account_id AS own_account, k.region AS own_region,
-      coalesce((SELECT max(greatest) FROM _store.watermarks), w.last_at) AS newest FROM _store.trail_places w
+/**
+ * What trails record, where there are records at all: an account or region that no row names has the rows of every other one. Nothing is known beyond the
+ * newest evidence.
+ */
+const HERE = `WITH known AS (SELECT DISTINCT account_id, region FROM _store.recorded),
+  own AS (SELECT w.*, a.account_id AS own_account, k.region AS own_region,
+      coalesce((SELECT max(greatest) FROM _store.watermarks), w.last_at) AS newest FROM places w
     LEFT JOIN (SELECT DISTINCT account_id FROM known WHERE account_id IS NOT NULL) a ON a.account_id = w.account_id
     LEFT JOIN known k ON k.account_id IS NOT DISTINCT FROM a.account_id AND k.region = w.region)
   SELECT concat_ws(' ', r.number, h.scope) AS id, h.account_id, h.region, h.scope, r.category, r.resource_type, r.resource, r.besides, r.operations,
     coalesce(r.from_time, h.first_at) AS from_time, least(coalesce(r.to_time, h.newest), h.newest) AS to_time, r.state, r.reason, r.trails, r.evidence_id
-  FROM here h JOIN _store.recorded r ON r.account_id IS NOT DISTINCT FROM h.own_account AND r.region IS NOT DISTINCT FROM h.own_region
-  WHERE coalesce(r.from_time, h.first_at) < coalesce(r.to_time, h.newest + INTERVAL 1 MICROSECOND) AND coalesce(r.from_time, h.first_at) <= h.newest`,
+  FROM own h JOIN _store.recorded r ON r.account_id IS NOT DISTINCT FROM h.own_account AND r.region IS NOT DISTINCT FROM h.own_region
+  WHERE coalesce(r.from_time, h.first_at) < coalesce(r.to_time, h.newest + INTERVAL 1 MICROSECOND) AND coalesce(r.from_time, h.first_at) <= h.newest`;
 
-  // What is recorded, or unknown, cut where what it is held against begins and ends.
-  `CREATE OR REPLACE VIEW _store.recorded_pieces AS
-  WITH held AS (SELECT r.id, s.what, s.says, greatest(s.from_time, r.from_time) AS from_time, least(s.to_time, r.to_time) AS to_time
-    FROM _store.recorded_here r JOIN _store.trail_spans s ON ${MATCHES} AND s.from_time < r.to_time AND s.to_time > r.from_time),
+/** What is recorded, or unknown, cut where what it is held against begins and ends. */
+const PIECES = `WITH held AS (SELECT r.id, s.what, s.says, greatest(s.from_time, r.from_time) AS from_time, least(s.to_time, r.to_time) AS to_time
+    FROM here r JOIN spans s ON ${MATCHES} AND s.from_time < r.to_time AND s.to_time > r.from_time),
   marks AS (SELECT id, from_time AS edge FROM held UNION SELECT id, to_time FROM held
-    UNION SELECT id, unnest([from_time, to_time]) FROM _store.recorded_here WHERE state IN ('recorded', 'unknown')),
+    UNION SELECT id, unnest([from_time, to_time]) FROM here WHERE state IN ('recorded', 'unknown')),
   cuts AS (SELECT * FROM (SELECT id, edge AS from_time, lead(edge) OVER (PARTITION BY id ORDER BY edge) AS to_time FROM marks) WHERE to_time IS NOT NULL),
   known AS (SELECT c.id, c.from_time, c.to_time, max(h.says) FILTER (h.what = 'damaged') AS damaged, coalesce(bool_or(h.what = 'verified'), false) AS verified,
       coalesce(bool_or(h.what IN ('category', 'resource')), false) AS present
     FROM cuts c LEFT JOIN held h ON h.id = c.id AND h.from_time <= c.from_time AND h.to_time >= c.to_time GROUP BY c.id, c.from_time, c.to_time)
   SELECT id, damaged, CASE WHEN damaged IS NOT NULL THEN 'damaged' WHEN verified THEN 'verified' WHEN present THEN 'present' ELSE 'nothing' END AS held,
-    from_time, to_time FROM known`,
+    from_time, to_time FROM known`;
 
+export const RECORDED_VIEWS: readonly string[] = [
+  // Each step once, whoever asks: hours of a year are read but once.
   `CREATE OR REPLACE VIEW _store.recorded_coverage AS
-  WITH pieces AS (${joined('SELECT * FROM _store.recorded_pieces', 'id, held, damaged')}),
-  there AS (SELECT DISTINCT r.id FROM _store.recorded_here r JOIN _store.trail_hours h ON ${same('h', 'r')} AND h.category = r.category
+  WITH places AS MATERIALIZED (${PLACES}),
+  spans AS MATERIALIZED (${SPANS}),
+  here AS MATERIALIZED (${HERE}),
+  pieces AS MATERIALIZED (${PIECES}),
+  stretches AS (${joined('SELECT * FROM pieces', 'id, held, damaged')}),
+  there AS (SELECT DISTINCT r.id FROM here r JOIN _store.trail_hours h ON ${same('h', 'r')} AND h.category = r.category
       AND h.hour >= r.from_time + ${DELIVERED} AND h.hour + INTERVAL 1 HOUR <= r.to_time
       AND ((r.category <> 'Data' AND r.resource IS NULL)
         OR (h.resource_type = r.resource_type AND (r.resource IS NULL OR starts_with(h.resource, r.resource)) AND NOT ${within('h.resource', 'r.besides')}))
     WHERE r.operations = 'all' AND r.state NOT IN ('recorded', 'unknown')
-    UNION SELECT r.id FROM _store.recorded_here r JOIN _store.trail_places p ON ${same('p', 'r')}
+    UNION SELECT r.id FROM here r JOIN places p ON ${same('p', 'r')}
     WHERE r.state = 'logging_stopped' AND p.last_at BETWEEN r.from_time + ${DELIVERED} AND r.to_time),
   said AS (
     SELECT r.* EXCLUDE (from_time, to_time, state, reason), p.from_time, p.to_time,
@@ -170,19 +175,19 @@ export const RECORDED_VIEWS: readonly string[] = [
       CASE WHEN r.state = 'unknown' THEN CASE WHEN p.held = 'present' THEN 'records are present, and that others are absent means nothing: ' || r.reason ELSE r.reason END
         ELSE r.reason || CASE p.held WHEN 'verified' THEN '; its log files are as signed digests name them' WHEN 'damaged' THEN '; log files of that time are not as they were signed: ' || p.damaged
           WHEN 'present' THEN '; records are in evidence, and no digest says that all are' ELSE '; nothing shows that its log files of that time were read' END END AS reason
-    FROM _store.recorded_here r JOIN pieces p ON p.id = r.id
+    FROM here r JOIN stretches p ON p.id = r.id
     UNION ALL BY NAME
     SELECT r.* REPLACE (CASE WHEN t.id IS NULL THEN r.reason ELSE r.reason || '; records are there all the same, by a trail that is not in evidence or from event history' END AS reason)
-    FROM _store.recorded_here r LEFT JOIN there t ON t.id = r.id WHERE r.state NOT IN ('recorded', 'unknown')
+    FROM here r LEFT JOIN there t ON t.id = r.id WHERE r.state NOT IN ('recorded', 'unknown')
     UNION ALL BY NAME
     SELECT r.* REPLACE (s.resource_type AS resource_type, s.resource AS resource, greatest(r.from_time, s.from_time) AS from_time, least(r.to_time, s.to_time) AS to_time, 'collected' AS state,
       'records are present, and that others are absent means nothing: ' || r.reason AS reason)
-    FROM _store.recorded_here r JOIN _store.trail_spans s ON ${same('s', 'r')} AND s.what = 'resource' AND s.category = r.category AND s.from_time < r.to_time AND s.to_time > r.from_time
+    FROM here r JOIN spans s ON ${same('s', 'r')} AND s.what = 'resource' AND s.category = r.category AND s.from_time < r.to_time AND s.to_time > r.from_time
     WHERE r.state = 'unknown' AND r.category = 'Data' AND r.resource IS NULL AND NOT ${within('s.resource', 'r.besides')}
       AND (s.resource_type = r.resource_type OR (r.resource_type IS NULL AND NOT coalesce(list_contains(r.besides, s.resource_type), false))))
   SELECT 'cloudtrail' AS source, scope, from_time, to_time, state, reason, account_id, region, category, resource_type, resource, operations, trails, evidence_id FROM said
   UNION ALL
   SELECT 'cloudtrail', 'any account', from_time, to_time, 'source_limit', reason, NULL, NULL, category, resource_type, NULL, operations, []::VARCHAR[], NULL
-  FROM (SELECT min(first_at) AS from_time, max(last_at) AS to_time FROM _store.trail_places) CROSS JOIN
+  FROM (SELECT min(first_at) AS from_time, max(last_at) AS to_time FROM places) CROSS JOIN
     (VALUES ${LIMITS.map((limit) => `(${limit.map(text).join()})`).join()}) limits(category, resource_type, operations, reason) WHERE from_time IS NOT NULL`,
 ];
