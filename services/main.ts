@@ -129,6 +129,7 @@ Examples:
   causeline replay replay/cases/storage-avalanche
   causeline chains --json
   causeline explain 3f2a
+  causeline coverage --resource audit-logs
   causeline sql "SELECT started_at, kind, subject, message FROM timeline
                  WHERE chain_id IS NOT NULL ORDER BY started_at"`,
 );

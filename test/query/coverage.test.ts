@@ -3,16 +3,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
 import { replayCase } from '../../replay/replay.js';
+import { correlate } from '../../services/correlate/index.js';
 import { absencesOf } from '../../services/query/absences.js';
 import type { Question } from '../../services/query/answer.js';
 import { ask } from '../../services/query/ask.js';
 import { type CoverageRow, readCoverage, rowsAbout } from '../../services/query/coverage.js';
 import { readOperations } from '../../services/query/operations.js';
 import { connectTo } from '../../shared/store/open.js';
-import { openStore } from '../../shared/store/store.js';
+import { emptyBatch, openStore } from '../../shared/store/store.js';
 import { causeline, type Ended } from '../helpers/cli.js';
 import { root } from '../helpers/data.js';
+import { purgeEvidence, purgeStories } from '../helpers/purge-story.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'causeline-coverage-'));
 const purge = join(folder, 'purge.duckdb');
@@ -226,6 +229,51 @@ test.serial('explain and chains say which missing records mean something', async
     /no record of management events or data events on prod-logs-archive means that it did not happen, if no log file is missing\./,
   );
 });
+
+/** What is said of the first chain of a purge by whose time this was done to the only trail in evidence. */
+async function explained(trail: 'stopped' | 'blind' | 'watching'): Promise<string> {
+  const path = join(folder, `${trail}.duckdb`);
+  const fixed = {
+    versions: 40,
+    grantedDaysBefore: 3,
+    scans: false,
+    mfaOff: false,
+    empties: false,
+    copies: false,
+    conflictEvery: null,
+  };
+  const [story] = fc.sample(purgeStories({ ...fixed, trail }), { numRuns: 1, seed: 3 });
+  const store = await openStore(path);
+  const batch = emptyBatch();
+  for (const row of purgeEvidence(story!)) batch.cloudtrail.push({ sourceId: 'records', row });
+  await store.commit(batch);
+  const { chains } = await correlate(store, { endOfInput: true });
+  store.close();
+  return answered(path, { command: 'explain', id: chains[0]!.id }, 300);
+}
+
+test.serial(
+  'where the trail was stopped or blind by then, a missing record means nothing, and what it shows is a trail that is not in evidence',
+  async (t) => {
+    const stopped = await explained('stopped');
+    t.regex(
+      stopped,
+      /\? No record of management events in \S+ means nothing: not recorded by the trails in evidence: org was stopped by StopLogging at 2024-03-17T01:15:02Z; .* records are there all the same/,
+    );
+    t.regex(stopped, /The cause lies outside the evidence: cloudtrail of \S+ are missing|no rule knows/);
+    t.regex(stopped, /What was not covered\n(.*\n)*? {3}cloudtrail: management events, as said above\./);
+    const blind = await explained('blind');
+    t.regex(
+      blind,
+      /\? No record of data events on logs in \S+ means nothing: not recorded by the trails in evidence: org does not record it since PutEventSelectors .*\(basic selector 1: it takes AWS::S3::Object below arn:aws:s3:::web\/\)/,
+    );
+    const watching = await explained('watching');
+    t.regex(
+      watching,
+      /\+ No record of data events on logs in \S+ means that it did not happen, if no log file is missing: org records it by basic selector 1/,
+    );
+  },
+);
 
 /* ---- which rows are about what ---- */
 
