@@ -10,7 +10,7 @@ export interface Trail {
   readonly history: readonly TrailState[];
 }
 
-export type RecordedState = 'recorded' | 'unknown' | 'selector_excluded' | 'not_subscribed' | 'logging_stopped';
+type RecordedState = 'recorded' | 'unknown' | 'selector_excluded' | 'not_subscribed' | 'logging_stopped';
 
 /** What the trails in evidence, taken together, make of one part of an account's events over one time. */
 export interface Recorded {
@@ -72,7 +72,7 @@ function globalSources(trails: readonly Trail[]): Selectors[] {
 }
 
 const homeOf = (arn: string): string => arn.split(':')[3] ?? '';
-export const trailName = (arn: string): string => arn.slice(arn.lastIndexOf('/') + 1);
+const trailName = (arn: string): string => arn.slice(arn.lastIndexOf('/') + 1);
 
 function regionsOf(trails: readonly Trail[]): (string | null)[] {
   const homes = trails.map(({ arn }) => homeOf(arn));
@@ -142,11 +142,19 @@ function judged({ arn }: Trail, state: TrailState, { region, cell }: Part, kind:
   });
   const elsewhere = region !== homeOf(arn) && state.reach.allRegions !== true;
   if (elsewhere && state.reach.allRegions === false)
-    return said('not_subscribed', `${name} records ${homeOf(arn)} alone`, null);
+    return said(
+      'not_subscribed',
+      `${name} records ${homeOf(arn)} alone${sinceWords(state.reachSince)}`,
+      state.reachSince,
+    );
   if (state.logging === 'stopped' || state.logging === 'deleted')
     return said('logging_stopped', stoppedWords(name, state), state.loggingSince);
   if (leavesGlobalOut(state) && region === GLOBAL_REGION && GLOBAL_SOURCES.includes(cell.resource ?? ''))
-    return said('selector_excluded', `${name} leaves the events of global services out`, null);
+    return said(
+      'selector_excluded',
+      `${name} leaves the events of global services out${sinceWords(state.reachSince)}`,
+      state.reachSince,
+    );
   const found = cell.category === 'Insight' ? insight(said, name, state) : selection(said, name, state, kind);
   return elsewhere && found.state === 'recorded'
     ? said('unknown', `whether ${name} of ${homeOf(arn)} records other regions is not in evidence`, null)

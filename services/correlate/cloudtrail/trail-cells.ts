@@ -116,17 +116,27 @@ const OBJECT_EVENTS = ['DeleteObject', 'DeleteObjects', 'GetObject', 'PutObject'
 
 /** The kinds of operations of a cell that these selectors may tell apart: those they name, all other reads and all other writes. */
 export function kindsOf(cell: Cell, all: readonly Selectors[], partition: string): Kind[] {
-  const named = [...new Set([...(cell.resourceType === OBJECT ? OBJECT_EVENTS : []), ...namesIn(cell, all)])].sort();
-  const rest = [false, true].map((readOnly): Kind => kind(`${UNNAMED}Event`, readOnly, true));
-  return [...named.map((name) => kind(name, isRead(name), false)), ...rest];
-
-  function kind(name: string, readOnly: boolean, isRest: boolean): Kind {
-    return { name, readOnly, rest: isRest, operation: operationOf(cell, name, readOnly, partition) };
-  }
+  const objects = cell.resourceType === OBJECT ? OBJECT_EVENTS.map((value) => ({ value, exact: true })) : [];
+  const named = new Map([...objects, ...namesIn(cell, all)].map((one) => [nameWords(one), one]));
+  return [
+    ...[...named]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, { value, exact }]): Kind => {
+        const readOnly = isRead(value);
+        const operation = operationOf(cell, exact ? value : `${value}${UNNAMED}`, readOnly, partition);
+        return { name, readOnly, rest: false, operation };
+      }),
+    ...[false, true].map((readOnly): Kind => {
+      const operation = operationOf(cell, UNNAMED, readOnly, partition);
+      return { name: 'others', readOnly, rest: true, operation };
+    }),
+  ];
 }
 
+const nameWords = ({ value, exact }: Named): string => (exact ? value : `${value}*`);
+
 /** On a trail only data and network activity events are chosen by name (API reference, AdvancedFieldSelector). */
-function namesIn({ category, resourceType }: Cell, all: readonly Selectors[]): string[] {
+function namesIn({ category, resourceType }: Cell, all: readonly Selectors[]): Named[] {
   if (category !== 'Data' && category !== 'NetworkActivity') return [];
   return all
     .flatMap(({ advanced }) => advanced)
@@ -134,8 +144,8 @@ function namesIn({ category, resourceType }: Cell, all: readonly Selectors[]): s
       const types = valuesOf(fieldSelectors, 'resources.type');
       return types.length === 0 || types.some(({ value }) => value === resourceType);
     })
-    .flatMap(({ fieldSelectors }) => valuesOf(fieldSelectors, 'eventName').map(({ value }) => value))
-    .filter((name) => name !== '');
+    .flatMap(({ fieldSelectors }) => valuesOf(fieldSelectors, 'eventName'))
+    .filter(({ value }) => value !== '');
 }
 
 const isRead = (name: string): boolean => /^(Get|List|Head|Describe|Select|Search|Query|Scan|BatchGet)/.test(name);
@@ -153,15 +163,12 @@ export function operationOf(cell: Cell, eventName: string, readOnly: boolean, pa
   const arn = probe(cell, type, partition);
   if (type === OBJECT && eventName === 'DeleteObjects') return batchDeletionOf(arn);
   if (type === OBJECT) return { ...deletionOf(arn), eventName, readOnly };
-  return {
-    category: 'Data',
-    eventSource: `${UNNAMED}.amazonaws.com`,
-    eventName,
-    readOnly,
-    resourceType: type,
-    resourceArn: arn,
-  };
+  const eventSource = `${serviceOf(type)}.amazonaws.com`;
+  return { category: 'Data', eventSource, eventName, readOnly, resourceType: type, resourceArn: arn };
 }
+
+/** `AWS::DynamoDB::Table` is of `dynamodb`. */
+const serviceOf = (type: string): string => (type.split('::')[1] ?? type).toLowerCase();
 
 /** A resource of the cell that is in no cell within it. */
 function probe({ resource, exact }: Cell, type: string, partition: string): string {
@@ -174,23 +181,25 @@ function probe({ resource, exact }: Cell, type: string, partition: string): stri
 /** A resource of the type that nobody named. */
 function restOf(type: string, partition: string): string {
   if (type === OBJECT) return `arn:${partition}:s3:::${UNNAMED}/${UNNAMED}`;
-  return `arn:${partition}:${(type.split('::')[1] ?? type).toLowerCase()}:${UNNAMED}`;
+  return `arn:${partition}:${serviceOf(type)}:${UNNAMED}`;
 }
 
 /** Some kinds of a cell in words: `all`, `reads`, `all but DeleteObject`, `DeleteObject and DeleteObjects`. */
 export function kindWords(some: readonly Kind[], all: readonly Kind[]): string {
-  const rest = some.filter((one) => one.rest);
-  const named = some.filter((one) => !one.rest).map(({ name }) => name);
-  const missing = all.filter(
-    (one) => !some.includes(one) && !one.rest && rest.some(({ readOnly }) => readOnly === one.readOnly),
+  const rest = some.filter((one) => one.rest).map(({ readOnly }) => readOnly);
+  const names = (kinds: readonly Kind[], within: boolean) =>
+    kinds.filter((one) => !one.rest && rest.includes(one.readOnly) === within).map(({ name }) => name);
+  const extra = names(some, false);
+  if (rest.length === 0) return listed(extra);
+  const base = rest.length === 2 ? 'all' : rest[0] ? 'reads' : 'writes';
+  const missing = names(
+    all.filter((one) => !some.includes(one)),
+    true,
   );
-  const extra = named.filter(
-    (_, index) => !rest.some(({ readOnly }) => readOnly === some.filter((one) => !one.rest)[index]!.readOnly),
-  );
-  const base = rest.length === 2 ? 'all' : rest.length === 0 ? '' : rest[0]!.readOnly ? 'reads' : 'writes';
-  const but = missing.length === 0 ? '' : ` but ${listed(missing.map(({ name }) => name))}`;
-  if (base === '') return listed(named);
-  return `${base}${but}${extra.length === 0 ? '' : `, and ${listed(extra)}`}`;
+  return [
+    missing.length === 0 ? base : `${base} but ${listed(missing)}`,
+    ...(extra.length === 0 ? [] : [listed(extra)]),
+  ].join(', and ');
 }
 
 const listed = (names: readonly string[]): string =>

@@ -22,6 +22,7 @@ export interface TrailState {
   readonly insights: readonly string[] | null;
   readonly insightsSince: Since | null;
   readonly reach: TrailReach;
+  readonly reachSince: Since | null;
 }
 
 const NOTHING_KNOWN: TrailState = {
@@ -33,6 +34,7 @@ const NOTHING_KNOWN: TrailState = {
   insights: null,
   insightsSince: null,
   reach: { allRegions: null, globalServices: null, organization: null },
+  reachSince: null,
 };
 
 /**
@@ -84,6 +86,7 @@ function afterAct(state: TrailState, act: Act): TrailState {
         insights: [],
         insightsSince: since,
         reach: reach ?? NOTHING_KNOWN.reach,
+        reachSince: since,
       };
     case 'start':
       return logging(state, 'on', since);
@@ -96,18 +99,22 @@ function afterAct(state: TrailState, act: Act): TrailState {
     case 'insights':
       return text(state.insights) === text(insights) ? state : { ...state, insights, insightsSince: since };
     case 'update':
-      return { ...state, reach: updated(state.reach, reach) };
+      return updated(state, reach, since);
   }
 }
 
 const logging = (state: TrailState, now: TrailState['logging'], since: Since): TrailState =>
   state.logging === now ? state : { ...state, logging: now, loggingSince: since };
 
-const updated = (before: TrailReach, now: TrailReach | null): TrailReach => ({
-  allRegions: now?.allRegions ?? before.allRegions,
-  globalServices: now?.globalServices ?? before.globalServices,
-  organization: now?.organization ?? before.organization,
-});
+/** What an update does not say stays as it is. */
+function updated(state: TrailState, now: TrailReach | null, since: Since): TrailState {
+  const reach: TrailReach = {
+    allRegions: now?.allRegions ?? state.reach.allRegions,
+    globalServices: now?.globalServices ?? state.reach.globalServices,
+    organization: now?.organization ?? state.reach.organization,
+  };
+  return text(reach) === text(state.reach) ? state : { ...state, reach, reachSince: since };
+}
 
 const text = (value: unknown): string => JSON.stringify(value);
 
