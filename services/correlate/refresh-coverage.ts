@@ -51,7 +51,7 @@ const timeOf = (micros: number | null): DuckDBTimestampValue | null =>
   micros === null ? null : new DuckDBTimestampValue(BigInt(micros));
 
 function recordedRow(recorded: Recorded, number: number): DuckDBValue[] {
-  const { account, region, cell, operations, fromMicros, toMicros, state, reason, trails, since } = recorded;
+  const { account, region, cell, operations, fromMicros, toMicros, state, reason, trails, asked, since } = recorded;
   return [
     BigInt(number),
     account,
@@ -66,6 +66,7 @@ function recordedRow(recorded: Recorded, number: number): DuckDBValue[] {
     state,
     reason,
     listValue([...trails]),
+    listValue([...asked]),
     since?.evidenceId ?? null,
   ];
 }

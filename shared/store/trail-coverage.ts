@@ -11,7 +11,7 @@ export const RECORDED_TABLES: readonly string[] = [
   // What trails record, from the acts on them alone. A region or account of NULL stands for every other one, a time of NULL for no bound. Replaced as a whole.
   `CREATE TABLE IF NOT EXISTS _store.recorded (number BIGINT NOT NULL, account_id VARCHAR, region VARCHAR, category VARCHAR NOT NULL, resource_type VARCHAR,
   resource VARCHAR, besides VARCHAR[] NOT NULL, operations VARCHAR NOT NULL, from_time TIMESTAMP, to_time TIMESTAMP, state VARCHAR NOT NULL, reason VARCHAR NOT NULL,
-  trails VARCHAR[] NOT NULL, evidence_id VARCHAR)`,
+  trails VARCHAR[] NOT NULL, asked VARCHAR[] NOT NULL, evidence_id VARCHAR)`,
 ];
 
 /** Tables of this file that correlate makes anew from evidence. */
@@ -138,7 +138,7 @@ const HERE = `WITH known AS (SELECT DISTINCT account_id, region FROM _store.reco
     LEFT JOIN (SELECT DISTINCT account_id FROM known WHERE account_id IS NOT NULL) a ON a.account_id = w.account_id
     LEFT JOIN known k ON k.account_id IS NOT DISTINCT FROM a.account_id AND k.region = w.region)
   SELECT concat_ws(' ', r.number, h.scope) AS id, h.account_id, h.region, h.scope, r.category, r.resource_type, r.resource, r.besides, r.operations,
-    coalesce(r.from_time, h.first_at) AS from_time, least(coalesce(r.to_time, h.newest), h.newest) AS to_time, r.state, r.reason, r.trails, r.evidence_id
+    coalesce(r.from_time, h.first_at) AS from_time, least(coalesce(r.to_time, h.newest), h.newest) AS to_time, r.state, r.reason, r.trails, r.asked, r.evidence_id
   FROM own h JOIN _store.recorded r ON r.account_id IS NOT DISTINCT FROM h.own_account AND r.region IS NOT DISTINCT FROM h.own_region
   WHERE coalesce(r.from_time, h.first_at) < coalesce(r.to_time, h.newest + INTERVAL 1 MICROSECOND) AND coalesce(r.from_time, h.first_at) <= h.newest`;
 
@@ -169,6 +169,9 @@ export const RECORDED_VIEWS: readonly string[] = [
     WHERE r.operations = 'all' AND r.state NOT IN ('recorded', 'unknown')
     UNION SELECT r.id FROM here r JOIN places p ON ${same('p', 'r')}
     WHERE r.state = 'logging_stopped' AND p.last_at BETWEEN r.from_time + ${DELIVERED} AND r.to_time),
+  digested AS (SELECT r.id, string_agg(DISTINCT i.trail, ', ' ORDER BY i.trail) AS trails FROM here r JOIN _store.integrity i ON ${same('i', 'r')}
+      AND i.trail IS NOT NULL AND NOT list_contains(r.asked, i.trail) AND i.from_time < r.to_time AND i.to_time > r.from_time
+    WHERE r.state NOT IN ('recorded', 'unknown') GROUP BY r.id),
   said AS (
     SELECT r.* EXCLUDE (from_time, to_time, state, reason), p.from_time, p.to_time,
       CASE WHEN p.held = 'present' THEN 'collected' WHEN p.held = 'verified' AND r.state = 'recorded' THEN 'collected_verified' ELSE 'unknown' END AS state,
@@ -177,8 +180,10 @@ export const RECORDED_VIEWS: readonly string[] = [
           WHEN 'present' THEN '; records are in evidence, and no digest says that all are' ELSE '; nothing shows that its log files of that time were read' END END AS reason
     FROM here r JOIN stretches p ON p.id = r.id
     UNION ALL BY NAME
-    SELECT r.* REPLACE (CASE WHEN t.id IS NULL THEN r.reason ELSE r.reason || '; records are there all the same, by a trail that is not in evidence or from event history' END AS reason)
-    FROM here r LEFT JOIN there t ON t.id = r.id WHERE r.state NOT IN ('recorded', 'unknown')
+    SELECT r.* REPLACE (CASE WHEN d.id IS NULL THEN r.state ELSE 'unknown' END AS state, concat(
+        'digests of ' || d.trails || ' are in evidence, and what it selects is not; ', r.reason,
+        CASE WHEN t.id IS NOT NULL THEN '; records are there all the same, by a trail that is not in evidence or from event history' END) AS reason)
+    FROM here r LEFT JOIN there t ON t.id = r.id LEFT JOIN digested d ON d.id = r.id WHERE r.state NOT IN ('recorded', 'unknown')
     UNION ALL BY NAME
     SELECT r.* REPLACE (s.resource_type AS resource_type, s.resource AS resource, greatest(r.from_time, s.from_time) AS from_time, least(r.to_time, s.to_time) AS to_time, 'collected' AS state,
       'records are present, and that others are absent means nothing: ' || r.reason AS reason)

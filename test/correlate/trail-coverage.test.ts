@@ -14,7 +14,7 @@ import { emptyBatch, openStore, type Store } from '../../shared/store/store.js';
 import { corpus, root, testWith } from '../helpers/data.js';
 import { rows as rowsOf, temporaryFolder, withDuckDb } from '../helpers/store.js';
 import { shuffled } from '../helpers/story.js';
-import { BUCKET, edit, madeHours, writeTrailCase } from '../helpers/trail.js';
+import { edit, madeHours, writeTrailCase } from '../helpers/trail.js';
 import { basicSelectors, callOf, type Done } from '../helpers/trail-acts.js';
 
 const START = '2024-03-17T00:00:00Z';
@@ -182,6 +182,7 @@ test('limits of the source are there whatever trails select, and not without Clo
 async function withDigests(
   t: ExecutionContext,
   spoil: (trail: ReturnType<typeof madeHours>) => void = () => {},
+  name = 'main',
 ): Promise<Pick<Store, 'connection'> & { close: () => void }> {
   const trail = madeHours(4);
   spoil(trail);
@@ -192,7 +193,7 @@ async function withDigests(
   const event = { ...(record(put, random(3)) as Record<string, unknown>), awsRegion: 'eu-west-1' };
   const selectors = {
     eventSelectors: basicSelectors(['arn:aws:s3']).basic,
-    trailName: `arn:aws:cloudtrail:eu-west-1:${account}:trail/main`,
+    trailName: `arn:aws:cloudtrail:eu-west-1:${account}:trail/${name}`,
   };
   writeFileSync(
     join(folder, 'cloudtrail/before/a.json'),
@@ -206,7 +207,6 @@ async function withDigests(
 }
 
 test('what a trail records, and signed digests vouch for, is collected and verified: of the time of events, not of delivery', async (t) => {
-  t.is(BUCKET, 'audit-logs');
   const store = await withDigests(t);
   const found = await told(store, 'Data', null);
   t.true(
@@ -227,6 +227,20 @@ test('of the time of a log file that is missing nothing is known', async (t) => 
   const found = await told(store, 'Data', null);
   t.true(found.includes(`unknown ${HOUR - 900} ${2 * HOUR}`), found.join('\n'));
   t.true(found.some((line) => line.startsWith('collected_verified')));
+});
+
+test('a trail of which only digests are in evidence may record what the others leave out', async (t) => {
+  const store = await withDigests(t, () => {}, 'other');
+  const network = await rowsOf(
+    store.connection,
+    `SELECT state, reason FROM coverage WHERE category = 'NetworkActivity'`,
+  );
+  t.is(network.length, 1);
+  t.is(network[0]![0], 'unknown');
+  t.regex(
+    String(network[0]![1]),
+    /^digests of main are in evidence, and what it selects is not; not recorded by the trails in evidence: other does not/,
+  );
 });
 
 test('nor of the time of one that was changed', async (t) => {

@@ -29,6 +29,8 @@ export interface Recorded {
   readonly reason: string;
   /** Trails that record it. */
   readonly trails: readonly string[];
+  /** Names of all trails that were asked. */
+  readonly asked: readonly string[];
   /** The event since which it is so. */
   readonly since: Since | null;
 }
@@ -89,6 +91,7 @@ interface Part {
 }
 
 function ofCell(part: Part): Recorded[] {
+  const asked = part.trails.map(({ arn }) => trailName(arn));
   const stretches = part.kinds.flatMap((kind) => stretchesOf(part, kind).map((stretch) => ({ kind, stretch })));
   return [...groupBy(stretches, ({ stretch }) => JSON.stringify(stretch)).values()].map((same): Recorded => {
     const { account, region, cell } = part;
@@ -96,7 +99,7 @@ function ofCell(part: Part): Recorded[] {
       same.map(({ kind }) => kind),
       part.kinds,
     );
-    return { account, region, cell, operations, ...same[0]!.stretch };
+    return { account, region, cell, operations, asked, ...same[0]!.stretch };
   });
 }
 
