@@ -10,6 +10,8 @@ import { RECORDED_KEPT } from './trail-coverage.js';
 export interface Migration {
   readonly version: number;
   readonly statements: readonly string[];
+  /** What lets a file of an earlier version be read as it is: temporary views over those of its catalogue. */
+  readonly reading?: (catalogue: string) => readonly string[];
 }
 
 const PROVENANCE = `body_hash VARCHAR NOT NULL, source_id VARCHAR NOT NULL, source_pos BIGINT NOT NULL, commit_seq BIGINT NOT NULL,
@@ -227,5 +229,12 @@ export const MIGRATIONS: readonly Migration[] = [
     ],
   },
   // What trails record, in `coverage`.
-  { version: 2, statements: [...COVERAGE_TABLES, ...COVERAGE_VIEWS] },
+  {
+    version: 2,
+    statements: [...COVERAGE_TABLES, ...COVERAGE_VIEWS],
+    reading: (catalogue) => [
+      `CREATE TEMP VIEW coverage AS SELECT *, NULL::VARCHAR AS account_id, NULL::VARCHAR AS region, NULL::VARCHAR AS category, NULL::VARCHAR AS resource_type,
+       NULL::VARCHAR AS resource, NULL::VARCHAR AS operations, NULL::VARCHAR[] AS trails, NULL::VARCHAR AS evidence_id FROM ${catalogue}.main.coverage`,
+    ],
+  },
 ];

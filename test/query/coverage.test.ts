@@ -16,6 +16,7 @@ import { emptyBatch, openStore } from '../../shared/store/store.js';
 import { causeline, type Ended } from '../helpers/cli.js';
 import { root } from '../helpers/data.js';
 import { purgeEvidence, purgeStories } from '../helpers/purge-story.js';
+import { withDuckDb } from '../helpers/store.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'causeline-coverage-'));
 const purge = join(folder, 'purge.duckdb');
@@ -129,8 +130,30 @@ test.serial('it is answered from the connection of a running writer, in a transa
   }
 });
 
-test.serial('which destructive operations a trail in evidence records, also as it stood before', async (t) => {
-  const text = await answered(purge, { command: 'operations' });
+test.serial(
+  'a file of an earlier version is read as far as it says something, and brought up by whoever writes it',
+  async (t) => {
+    const path = join(folder, 'earlier version.duckdb');
+    copyFileSync(purge, path);
+    await withDuckDb(path, async (connection) => {
+      const old = 'source, scope, from_time, to_time, state, reason, service, instance';
+      await connection.run(`CREATE TABLE told AS SELECT ${old} FROM coverage WHERE category IS NULL`);
+      await connection.run(`CREATE OR REPLACE VIEW coverage AS SELECT ${old} FROM told`);
+      await connection.run('DROP VIEW _store.recorded_coverage');
+      for (const table of ['recorded', 'trail_hours']) await connection.run(`DROP TABLE _store.${table}`);
+      await connection.run('DELETE FROM causeline_version WHERE version > 1');
+      await connection.run(`UPDATE _store.correlated SET rollups = 'of an earlier version'`);
+    });
+    t.regex(await coverage(path), /^cloudtrail {2}123456789012\/ap-southeast-1\n.*\n.*\n {4}collected/);
+    const [{ chain_id: id }] = JSON.parse(await answered(path, { command: 'chains', json: true })) as [
+      { chain_id: string },
+    ];
+    t.regex(await answered(path, { command: 'explain', id }), /What was not covered/);
+    const written = await openStore(path);
+    t.teardown(() => written.close());
+    await correlate(written, { endOfInput: true });
+  t.true((await readCoverage(written.connection, { category: 'Data' })).length > 0);
+});
   t.regex(text, /^ {2}partly \[1\] {3}s3:DeleteObjectVersion +DeleteObject$/m);
   t.regex(text, /^ {2}yes \[2\] +cloudtrail:StopLogging +StopLogging$/m);
   t.regex(text, /^ {2}never \[\d\] {4}keys of DeleteObjects$/m);
