@@ -152,8 +152,12 @@ test.serial(
     const written = await openStore(path);
     t.teardown(() => written.close());
     await correlate(written, { endOfInput: true });
-  t.true((await readCoverage(written.connection, { category: 'Data' })).length > 0);
-});
+    t.true((await readCoverage(written.connection, { category: 'Data' })).length > 0);
+  },
+);
+
+test.serial('which destructive operations a trail in evidence records, also as it stood before', async (t) => {
+  const text = await answered(purge, { command: 'operations' });
   t.regex(text, /^ {2}partly \[1\] {3}s3:DeleteObjectVersion +DeleteObject$/m);
   t.regex(text, /^ {2}yes \[2\] +cloudtrail:StopLogging +StopLogging$/m);
   t.regex(text, /^ {2}never \[\d\] {4}keys of DeleteObjects$/m);
