@@ -437,3 +437,37 @@ testWith(
     t.notRegex(stopped, /stop-trail/, 'that StopLogging was refused');
   },
 );
+
+interface RuleTest {
+  readonly rule: string;
+  readonly test: string;
+  readonly expected: boolean;
+  readonly log: Readonly<Record<string, unknown>>;
+}
+
+/** Published rules about acts on trails, and what such an act leaves of management events. */
+const RULES: Readonly<Record<string, string>> = {
+  'AWS.CloudTrail.EventSelectorsDisabled': 'selector_excluded',
+  'AWS.CloudTrail.Stopped': 'logging_stopped',
+};
+
+testWith(
+  corpus,
+  'CAUSELINE_CORPUS',
+  'published rule tests about trails leave the coverage that they expect',
+  async (t, data) => {
+    const lines = readFileSync(join(data, 'cloudtrail/panther_rule_tests/tests.jsonl'), 'utf8').trim().split('\n');
+    const tests = lines.map((line) => JSON.parse(line) as RuleTest).filter(({ rule }) => rule in RULES);
+    t.true(tests.length >= 4);
+    for (const { rule, test: name, expected, log } of tests) {
+      const text = JSON.stringify({ ...log, eventTime: '2024-01-15T10:45:23Z' });
+      const { rows } = cloudtrail.decode(Buffer.from(text), { origin: rule, gunzip: (bytes) => gunzipSync(bytes) });
+      const store = await storeOf(t, [rows]);
+      const states = await rowsOf(
+        store.connection,
+        `SELECT DISTINCT state FROM coverage WHERE category = 'Management' AND evidence_id IS NOT NULL`,
+      );
+      t.is(states.flat().includes(RULES[rule]!), expected, `${rule}: ${name} ${states.join()}`);
+    }
+  },
+);

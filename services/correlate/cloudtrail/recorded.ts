@@ -2,7 +2,7 @@ import { groupBy } from '../../../shared/group.js';
 import { accountOf } from './scopes.js';
 import { leftOut, type Selectors, selectedBy } from './selectors.js';
 import { type Cell, cellsOf, type Kind, kindsOf, kindWords } from './trail-cells.js';
-import { type Since, stateAt, type TrailState } from './trail-history.js';
+import type { Since, TrailState } from './trail-history.js';
 
 /** A trail in evidence, and what is known of it. */
 export interface Trail {
@@ -40,7 +40,7 @@ export interface Recorded {
  * trail in evidence leaves it out. A pure function of the acts on trails.
  */
 export function recordedBy(trails: readonly Trail[]): Recorded[] {
-  // Of a trail that nobody changed (every call failed) nothing is known, not even that it is there.
+  // Of a trail that nobody changed (every call failed) nothing is known, not even that it is there. One of no known account is nobody's.
   const inOrder = trails.filter(({ history }) => history.length > 1).sort((a, b) => (a.arn < b.arn ? -1 : 1));
   const shared = inOrder.filter(({ history }) => history.some(({ reach }) => reach.organization === true));
   const byAccount = groupBy(inOrder, ({ arn }) => accountOf(arn));
@@ -107,14 +107,17 @@ type Stretch = Pick<Recorded, 'fromMicros' | 'toMicros' | 'state' | 'reason' | '
 
 /** One kind of operation over time: times that say the same are one. */
 function stretchesOf(part: Part, kind: Kind): Stretch[] {
-  const borders = [
-    ...new Set(part.trails.flatMap(({ history }) => history.map(({ fromMicros }) => fromMicros))),
-  ].filter((at) => at !== null);
+  const changes = part.trails
+    .flatMap((trail, index) =>
+      trail.history.map((state) => ({ index, fromMicros: state.fromMicros, said: judged(trail, state, part, kind) })),
+    )
+    .sort((a, b) => (a.fromMicros ?? Number.NEGATIVE_INFINITY) - (b.fromMicros ?? Number.NEGATIVE_INFINITY));
+  const current: (Said | undefined)[] = [];
   const found: { said: Combined; fromMicros: number | null }[] = [];
-  for (const fromMicros of [null, ...borders.sort((a, b) => a - b)]) {
-    const said = combined(
-      part.trails.flatMap((trail) => judged(trail, stateAt(trail.history, fromMicros), part, kind) ?? []),
-    );
+  for (const [fromMicros, together] of [[null, []] as const, ...groupBy(changes, (change) => change.fromMicros)]) {
+    for (const { index, said } of together) current[index] = said;
+    const said = combined(current.filter((one) => one !== undefined));
+    if (found.at(-1)?.fromMicros === fromMicros) found.pop();
     if (JSON.stringify(found.at(-1)?.said) !== JSON.stringify(said)) found.push({ said, fromMicros });
   }
   return found.map(({ said, fromMicros }, index) => ({
