@@ -91,16 +91,24 @@ interface Part {
 }
 
 function ofCell(part: Part): Recorded[] {
+  const { account, region, cell, kinds } = part;
   const asked = part.trails.map(({ arn }) => trailName(arn));
-  const stretches = part.kinds.flatMap((kind) => stretchesOf(part, kind).map((stretch) => ({ kind, stretch })));
+  const alike = [...groupBy(kinds, treatmentBy(part.trails)).values()];
+  const stretches = alike.flatMap((some) => stretchesOf(part, some[0]!).map((stretch) => ({ some, stretch })));
   return [...groupBy(stretches, ({ stretch }) => JSON.stringify(stretch)).values()].map((same): Recorded => {
-    const { account, region, cell } = part;
     const operations = kindWords(
-      same.map(({ kind }) => kind),
-      part.kinds,
+      kinds.filter((kind) => same.some(({ some }) => some.includes(kind))),
+      kinds,
     );
     return { account, region, cell, operations, asked, ...same[0]!.stretch };
   });
+}
+
+/** What all selectors that ever were in force make of a kind of operation: those that fare alike have one history. */
+function treatmentBy(trails: readonly Trail[]): (kind: Kind) => string {
+  const all = [...new Set(trails.flatMap(({ history }) => history.flatMap(({ selectors }) => selectors ?? [])))];
+  return ({ operation }) =>
+    JSON.stringify(all.map((selectors) => selectedBy(selectors, operation) ?? leftOut(selectors, operation)));
 }
 
 type Stretch = Pick<Recorded, 'fromMicros' | 'toMicros' | 'state' | 'reason' | 'trails' | 'since'>;
@@ -118,7 +126,7 @@ function stretchesOf(part: Part, kind: Kind): Stretch[] {
     for (const { index, said } of together) current[index] = said;
     const said = combined(current.filter((one) => one !== undefined));
     if (found.at(-1)?.fromMicros === fromMicros) found.pop();
-    if (JSON.stringify(found.at(-1)?.said) !== JSON.stringify(said)) found.push({ said, fromMicros });
+    if (found.length === 0 || !same(found.at(-1)!.said, said)) found.push({ said, fromMicros });
   }
   return found.map(({ said, fromMicros }, index) => ({
     fromMicros,
@@ -126,6 +134,12 @@ function stretchesOf(part: Part, kind: Kind): Stretch[] {
     ...said,
   }));
 }
+
+const same = (a: Combined, b: Combined): boolean =>
+  a.state === b.state &&
+  a.reason === b.reason &&
+  a.since?.evidenceId === b.since?.evidenceId &&
+  a.trails.join() === b.trails.join();
 
 /* ---- one trail ---- */
 
