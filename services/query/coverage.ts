@@ -113,9 +113,11 @@ export function rowsAbout(resource: string, rows: readonly CoverageRow[]): Cover
   });
 }
 
-/** Of the time of others: they say it better. A limit of the source is of all times. */
+/** Of no other time than these: they say it better. A limit of the source is of all times. */
 const during = (row: CoverageRow, others: readonly CoverageRow[]): boolean =>
-  row.state !== 'source_limit' && others.some((one) => one.from_time < row.to_time && one.to_time > row.from_time);
+  row.state !== 'source_limit' &&
+  others.some((one) => one.from_time <= row.from_time) &&
+  others.some((one) => one.to_time >= row.to_time);
 
 /** The relation as people read it: what each part of each scope was at each time. */
 export function coverageText(rows: readonly CoverageRow[], page: Page): string {

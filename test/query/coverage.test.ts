@@ -333,6 +333,12 @@ test('of nested prefixes the closest covers a key; those below it are told too; 
   t.deepEqual(rowsAbout('logs', all), [bucket, below, earlier]);
   t.deepEqual(rowsAbout('arn:aws:s3:::logs/audit/a', all), [below, earlier]);
   t.deepEqual(rowsAbout('web', all), [rest, earlier]);
+  const morning = row({ resource: 'arn:aws:s3:::logs/', to_time: '2024-03-17T06:00:00.000Z' });
+  t.deepEqual(
+    rowsAbout('logs', [morning, rest]),
+    [morning, rest],
+    'what is said of a part of the time leaves the other to the rest',
+  );
   const cn = row({ resource: 'arn:aws-cn:s3:::logs/' });
   t.deepEqual(rowsAbout('logs', [cn]), [cn], 'whatever the partition');
 });
