@@ -9,7 +9,9 @@ import { close, openForReading } from '../shared/store/open.js';
 import { parseMicros } from '../shared/time.js';
 import { topicSources } from './collect/sources/index.js';
 import { ask } from './query/ask.js';
+import type { CoverageFilter } from './query/coverage.js';
 import { drawChain, type Page } from './query/draw.js';
+import { operationsOfFile, operationsText } from './query/operations.js';
 import { countFindings, readChains, readWhole, type WholeChain } from './query/read.js';
 import type { Format } from './query/sql.js';
 import { rebuild } from './run/rebuild.js';
@@ -217,6 +219,48 @@ export async function deletionsCommand(flags: { db: string; bucket?: string; jso
     page(),
     process.stdout,
   );
+}
+
+export interface CoverageFlags extends CoverageFilter {
+  readonly db: string;
+  readonly operations?: boolean;
+  readonly selectors?: string;
+  readonly json?: boolean;
+}
+
+export async function coverageCommand(flags: CoverageFlags): Promise<void> {
+  const { db, operations, selectors, json } = flags;
+  const filter = filterOf(flags);
+  if (selectors !== undefined) {
+    refuseBeside('selectors', Object.keys(filter));
+    const trails = operationsOfFile(selectors);
+    print(json ? JSON.stringify(trails, null, 2) : operationsText(trails, page()));
+    return;
+  }
+  if (operations) {
+    const { to, ...others } = filter;
+    refuseBeside('operations', Object.keys(others));
+    await ask(db, { command: 'operations', ...(to && { at: to }), ...(json && { json }) }, page(), process.stdout);
+    return;
+  }
+  await ask(db, { command: 'coverage', filter, ...(json && { json }) }, page(), process.stdout);
+}
+
+/** What of the flags narrows the answer, and was given. */
+function filterOf({ account, region, category, resource, from, to }: CoverageFlags): CoverageFilter {
+  const given = Object.entries({ account, region, category, resource, from, to });
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+}
+
+function refuseBeside(flag: string, others: readonly string[]): void {
+  const [other] = others;
+  if (other !== undefined)
+    throw new CauselineError(
+      'bad_usage',
+      'coverage',
+      `--${other} says nothing beside --${flag}, which is about whole trails.`,
+      { field: other },
+    );
 }
 
 export async function sqlCommand(query: string, { db, format }: { db: string; format: Format }): Promise<void> {

@@ -6,6 +6,7 @@ import { version } from '../shared/version.js';
 import {
   chainsCommand,
   configCommand,
+  coverageCommand,
   deletionsCommand,
   explainCommand,
   rebuildCommand,
@@ -14,6 +15,7 @@ import {
   sqlCommand,
   verifyCommand,
 } from './commands.js';
+import { CATEGORIES } from './query/coverage.js';
 import { FORMATS } from './query/sql.js';
 
 /** Wires the command line. Exit codes: 0 done, 1 the answer is no, 2 bad usage or unreadable input, 70 a bug. */
@@ -88,6 +90,22 @@ program
   .action(verifyCommand);
 
 program
+  .command('coverage')
+  .description('say what could be seen: for which times the absence of a record means something')
+  .addOption(db())
+  .addOption(config())
+  .option('--account <id>', 'CloudTrail of this account')
+  .option('--region <name>', 'CloudTrail of this region')
+  .addOption(new Option('--category <category>', "CloudTrail's events of one category").choices(CATEGORIES))
+  .option('--resource <name>', 'data events of a bucket, or of an ARN or its beginning')
+  .option('--from <time>', 'what holds at this time or later (ISO 8601)')
+  .option('--to <time>', 'what holds at this time or before')
+  .option('--operations', 'which destructive operations each trail in evidence records')
+  .option('--selectors <file>', "the same of selectors: what 'aws cloudtrail get-event-selectors' prints")
+  .addOption(json())
+  .action(coverageCommand);
+
+program
   .command('run')
   .description('read Kafka into the store and correlate, until it is stopped')
   .addOption(db())
@@ -121,6 +139,7 @@ Examples:
   causeline replay replay/cases/storage-avalanche
   causeline chains --json
   causeline explain 3f2a
+  causeline coverage --resource audit-logs
   causeline sql "SELECT started_at, kind, subject, message FROM timeline
                  WHERE chain_id IS NOT NULL ORDER BY started_at"`,
 );

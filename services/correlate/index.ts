@@ -21,6 +21,7 @@ import { loadGaps, subjectOf } from './load-gaps.js';
 import { type Change, type Recorded, record } from './record.js';
 import { forget, type Refolded, refold, standing } from './refold.js';
 import { type Connections, type Dirty, overRollups, refresh } from './refresh.js';
+import { refreshCoverage } from './refresh-coverage.js';
 import { type ChangedGap, refreshGaps } from './refresh-gaps.js';
 import { BUCKET_MICROS, CLOCK_MICROS, scopes, WRITERS_LOOK_BACK_MICROS } from './rollup.js';
 import { type SeenTraces, seenTracesOf } from './seen-traces.js';
@@ -116,6 +117,7 @@ async function advance(connections: Connections, seen: SeenTraces, newest: bigin
   const run = last.run + 1n;
   const dirty = await refresh(connections, seen, from, run, inputs);
   await seen.advance(connections.reader, from, newest);
+  await refreshCoverage(connection, from, dirty, everything);
   const clusters = clustersOf(members);
   const gapsChanged = extentsOf(await refreshGaps(connection, from, run), clusters);
   const gaps = gapsOf(await loadGaps(connection, clusters));

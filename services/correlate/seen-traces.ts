@@ -83,7 +83,7 @@ async function read(
   filters: ReadonlyMap<number, TraceFilter>,
 ): Promise<void> {
   const result = await connection.stream(
-    `SELECT DISTINCT epoch_us(date_trunc('minute', start_time))::DOUBLE, ('0x' || right(trace_id, ${KEY_DIGITS}))::UBIGINT::DOUBLE FROM _store.spans WHERE ${which}`,
+    `SELECT DISTINCT epoch_us(date_trunc('minute', start_time))::DOUBLE, coalesce(TRY_CAST('0x' || right(trace_id, ${KEY_DIGITS}) AS UBIGINT), 0)::DOUBLE FROM _store.spans WHERE ${which}`,
   );
   for await (const chunk of chunksOf(result)) {
     const [minutes, keys] = chunk.getColumns() as [number[], number[]];
@@ -122,10 +122,10 @@ function rangesOf(minutes: readonly number[]): Range[] {
   return found;
 }
 
-/** The end of a trace's id as a number: so many hexadecimal digits are exact in a double. */
+/** The end of a trace's id as a number: so many hexadecimal digits are exact in a double. Ids of another form, which no decoder lets in, would be as one. */
 const KEY_DIGITS = 13;
 
-const keyOf = (traceId: string): number => Number.parseInt(traceId.slice(-KEY_DIGITS), 16);
+const keyOf = (traceId: string): number => Number(`0x${traceId.slice(-KEY_DIGITS)}`) || 0;
 
 /**
  * Bloom filters, another one whenever one is full. 32 bits and 10 probes for each key give (1 - e^(-10/32))^10, about 2 in a million false answers

@@ -1,10 +1,14 @@
 import type { Writable } from 'node:stream';
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { groupBy } from '../../shared/group.js';
+import { type Absence, absencesOf, MEANS, readRecorded } from './absences.js';
+import { type CoverageFilter, coverageText, readCoverage } from './coverage.js';
 import { deletionsText, readDeletions } from './deletions.js';
-import { clock, type Page, verdict } from './draw.js';
+import { clock, type Page, verdict, wrap } from './draw.js';
 import { explain, explainWithdrawn } from './explain.js';
+import { operationsText, readOperations } from './operations.js';
 import { printable } from './printable.js';
-import { findChain, readChains, readWhole } from './read.js';
+import { type ChainRow, findChain, readChains, readSubjects, readWhole, type Subject } from './read.js';
 import { type Format, writeSql } from './sql.js';
 import { readVerified, verifiedText } from './verify.js';
 
@@ -14,6 +18,8 @@ export type Question =
   | { readonly command: 'explain'; readonly id: string }
   | { readonly command: 'verify'; readonly json?: boolean }
   | { readonly command: 'deletions'; readonly bucket?: string; readonly json?: boolean }
+  | { readonly command: 'coverage'; readonly filter: CoverageFilter; readonly json?: boolean }
+  | { readonly command: 'operations'; readonly at?: string; readonly json?: boolean }
   | { readonly command: 'sql'; readonly query: string; readonly format: Format };
 
 /** Whether the answer itself is no: an exit code says so. */
@@ -36,15 +42,33 @@ export async function answer(
   return 'done';
 }
 
-async function textOf(
+function textOf(
   connection: DuckDBConnection,
-  question: Exclude<Question, { command: 'verify' | 'sql' }>,
+  question: Exclude<Question, { readonly command: 'verify' | 'sql' }>,
   page: Page,
 ): Promise<string> {
-  if (question.command === 'chains') return chainsText(connection, question, page);
-  if (question.command === 'explain') return explainText(connection, question.id, page);
-  const report = await readDeletions(connection, question.bucket);
-  return question.json ? JSON.stringify(report, null, 2) : deletionsText(report, page);
+  switch (question.command) {
+    case 'chains':
+      return chainsText(connection, question, page);
+    case 'coverage':
+      return reportText(readCoverage(connection, question.filter), coverageText, question.json, page);
+    case 'operations':
+      return reportText(readOperations(connection, question.at), operationsText, question.json, page);
+    case 'deletions':
+      return reportText(readDeletions(connection, question.bucket), deletionsText, question.json, page);
+    case 'explain':
+      return explainText(connection, question.id, page);
+  }
+}
+
+async function reportText<Report>(
+  read: Promise<Report>,
+  toText: (report: Report, page: Page) => string,
+  json: boolean | undefined,
+  page: Page,
+): Promise<string> {
+  const report = await read;
+  return json ? JSON.stringify(report, null, 2) : toText(report, page);
 }
 
 async function verify(connection: DuckDBConnection, json: boolean, page: Page, out: Writable): Promise<Outcome> {
@@ -58,7 +82,7 @@ async function chainsText(
   { asOf, json }: Extract<Question, { command: 'chains' }>,
   page: Page,
 ): Promise<string> {
-  const chains = await readChains(connection, asOf);
+  const chains = await withAbsences(connection, await readChains(connection, asOf), asOf === undefined);
   if (json) return JSON.stringify(chains, null, 2);
   if (chains.length === 0)
     return asOf ? `No chain was known at ${asOf}.` : 'No chain: no finding was shown to have caused another.';
@@ -66,8 +90,32 @@ async function chainsText(
     .flatMap((chain) => [
       `${chain.chain_id.slice(0, 8)}  ${clock(chain.started_at)}  ${verdict(page, chain.verdict.padEnd(9))}  ${chain.state}  r${chain.revision}`,
       `          ${printable(chain.title)}`,
+      ...absenceLines(chain.absences, page),
     ])
     .join('\n');
+}
+
+type Listed = ChainRow & { readonly absences: readonly Absence[] };
+
+/** With each chain which absences of CloudTrail records mean something. What coverage was known at an earlier time is not kept. */
+async function withAbsences(
+  connection: DuckDBConnection,
+  chains: readonly ChainRow[],
+  current: boolean,
+): Promise<Listed[]> {
+  const recorded = current && chains.length > 0 ? await readRecorded(connection) : [];
+  const findings = recorded.length === 0 ? new Map<string, Subject>() : await readSubjects(connection);
+  return chains.map((chain) => {
+    const own = chain.members.flatMap((id) => findings.get(id) ?? []);
+    return { ...chain, absences: absencesOf(own, { from: chain.started_at, to: chain.ended_at }, recorded) };
+  });
+}
+
+function absenceLines(absences: readonly Absence[], page: Page): string[] {
+  const words = [...groupBy(absences, ({ means }) => means)].map(
+    ([means, same]) => `no record of ${[...new Set(same.map(({ of }) => of))].join(' or ')} means ${MEANS[means]}`,
+  );
+  return words.length === 0 ? [] : wrap(`${words.join('; ')}.`, page.width - 10).map((line) => `          ${line}`);
 }
 
 async function explainText(connection: DuckDBConnection, id: string, page: Page): Promise<string> {

@@ -8,6 +8,7 @@ import { clustersOf } from '../correlate/clusters.js';
 import type { Gap } from '../correlate/gaps.js';
 import { loadMembers } from '../correlate/load.js';
 import { loadGaps } from '../correlate/load-gaps.js';
+import { type Absence, absencesOf, readRecorded } from './absences.js';
 import { type AlertFilter, contradictions } from './contradictions.js';
 import { clock, drawChain, lag, type Page, paint, verdict, wrap } from './draw.js';
 import { originOf } from './origin.js';
@@ -21,6 +22,8 @@ const RIVAL_MARKS: Partial<Readonly<Record<Rival['outcome'], string>>> = { REFUT
 export async function explain(connection: DuckDBConnection, chain: WholeChain, page: Page): Promise<string> {
   const findings = new Map(chain.findings.map((finding) => [finding.finding_id, finding]));
   const root = findings.get(chain.root_finding_id)!;
+  const interval = { from: chain.started_at, to: chain.ended_at };
+  const absences = absencesOf(chain.findings, interval, await readRecorded(connection));
   const lines = [
     drawChain(chain, page),
     '',
@@ -35,9 +38,10 @@ export async function explain(connection: DuckDBConnection, chain: WholeChain, p
     paint(page, 'bold', 'Where it begins'),
     ...indented(rootSentence(root), page),
     ...indented(await originOf(connection, root), page),
+    ...missingRecords(absences, page),
     '',
     paint(page, 'bold', 'What was not covered'),
-    ...(await uncovered(connection, chain)).flatMap((line) => indented(line, page)),
+    ...(await uncovered(connection, chain, absences)).flatMap((line) => indented(line, page)),
     '',
     paint(page, 'bold', 'Evidence'),
     ...chain.findings.flatMap((finding) => indented(evidenceSentence(finding), page)),
@@ -155,8 +159,23 @@ const UNCOVERED = `
   FROM quarantine GROUP BY source
   ORDER BY line`;
 
-/** What was missing, while the chain lasted, of the clusters and services that it is about. */
-async function uncovered(connection: DuckDBConnection, chain: WholeChain): Promise<string[]> {
+/** Of what CloudTrail has no record: where that means that it did not happen, and where it means nothing. */
+function missingRecords(absences: readonly Absence[], page: Page): string[] {
+  if (absences.length === 0) return [];
+  return [
+    '',
+    paint(page, 'bold', 'What a missing record means'),
+    ...absences.flatMap(({ means, says }) => hanging(means === 'nothing' ? '? ' : '+ ', says, page)),
+    ...hanging('? ', 'CloudTrail never has the keys of DeleteObjects, nor what lifecycle rules delete.', page),
+  ];
+}
+
+/** What was missing, while the chain lasted, of the clusters, services, buckets and accounts that it is about. */
+async function uncovered(
+  connection: DuckDBConnection,
+  chain: WholeChain,
+  absences: readonly Absence[],
+): Promise<string[]> {
   const subjects = new Set(chain.findings.map(({ subject }) => subject));
   const gaps = (await loadGaps(connection, clustersOf(await loadMembers(connection)))).filter(
     (gap) =>
@@ -173,6 +192,7 @@ async function uncovered(connection: DuckDBConnection, chain: WholeChain): Promi
       gapSentence,
     ),
     ...rows.map(({ line }) => line as string),
+    ...absences.filter(({ means }) => means === 'nothing').map(({ of }) => `cloudtrail: ${of}, as said above.`),
   ];
   return lines.length > 0
     ? lines

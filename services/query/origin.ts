@@ -36,14 +36,15 @@ export async function originOf(connection: DuckDBConnection, root: FindingRow): 
   return `${COVERED}: ${kinds.join(', ')} ${kinds.length === 1 ? 'was' : 'were'} looked for in ${sources.join(' and ')} of that time.`;
 }
 
-function sourceOf(kind: Kind): Source {
+/** The source that shows a kind of finding. */
+export function sourceOf(kind: Kind): Source {
   const inputs = detectors.find((detector) => detector.kind === kind)?.inputs ?? [];
   if (inputs.some(({ of }) => of === 'series')) return 'metrics';
-  return inputs.some(({ of }) => of === 'acts' || of === 'uses') ? 'cloudtrail' : 'traces';
+  return inputs.some(({ of }) => of === 'acts' || of === 'uses' || of === 'log_files') ? 'cloudtrail' : 'traces';
 }
 
 const COVERAGE = `
-  SELECT scope, state, reason, from_time, to_time FROM coverage
+  SELECT scope, state, reason, from_time, to_time, account_id, category, resource FROM coverage
   WHERE source = $source AND from_time <= $to::TIMESTAMP AND to_time >= $from::TIMESTAMP ORDER BY ALL`;
 
 interface CoverageRow {
@@ -52,17 +53,30 @@ interface CoverageRow {
   readonly reason: string;
   readonly from_time: string;
   readonly to_time: string;
+  readonly account_id: string | null;
+  readonly category: string | null;
+  readonly resource: string | null;
 }
 
-/** What is missing of a source around the onset: all of it, or a stretch (one lost scrape is none) of what the root is about. */
+/** States that say that evidence is there. */
+const THERE: readonly string[] = ['collected', 'collected_verified', 'verified', 'verified_empty'];
+
+/**
+ * What is missing of a source around the onset: all of it, or a stretch (one lost scrape is none) of what the root is about. What lets somebody destroy
+ * something shows in CloudTrail's management events.
+ */
 async function gapsOf(connection: DuckDBConnection, source: Source, root: FindingRow): Promise<string[]> {
   const rows = (await jsonRows(connection, COVERAGE, { source, ...around(root) })) as unknown as CoverageRow[];
   if (!rows.some(({ state }) => state === 'collected')) return [`there are no ${source} of that time`];
   const about = namesOf(root);
   const anybody = source === 'traces' && root.subject.startsWith('etcd:'); // whoever wrote
   return rows
-    .filter(({ state, from_time, to_time }) => state !== 'collected' && from_time !== to_time)
-    .filter(({ scope }) => anybody || scope.split('/').some((name) => about.has(name)))
+    .filter(({ state, from_time, to_time }) => !THERE.includes(state) && from_time !== to_time)
+    .filter(({ scope, category, resource, account_id }) =>
+      category === null
+        ? anybody || scope.split('/').some((name) => about.has(name))
+        : category === 'Management' && resource === null && root.keys.includes(entityKey('account', account_id ?? '')),
+    )
     .map(
       ({ scope, reason, from_time, to_time }) =>
         `${source} of ${scope} are missing from ${clock(from_time)} to ${clock(to_time)} (${reason})`,

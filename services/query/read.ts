@@ -52,6 +52,7 @@ export interface FindingRow {
   readonly summary: string;
   readonly measured: Readonly<Record<string, Figure>>;
   readonly baseline: Readonly<Record<string, Figure>> | null;
+  readonly keys: readonly string[];
   readonly evidence_count: number;
 }
 
@@ -62,6 +63,14 @@ export const conceals = ({ rule }: Pick<LinkRow, 'rule'>): boolean => rule === '
 export interface WholeChain extends ChainRow {
   readonly links: readonly LinkRow[];
   readonly findings: readonly FindingRow[];
+}
+
+/** What a finding is about. */
+export type Subject = Pick<FindingRow, 'finding_id' | 'kind' | 'keys'>;
+
+export async function readSubjects(connection: DuckDBConnection): Promise<Map<string, Subject>> {
+  const rows = (await jsonRows(connection, 'SELECT finding_id, kind, keys FROM findings')) as unknown as Subject[];
+  return new Map(rows.map((row) => [row.finding_id, row]));
 }
 
 export async function countFindings(connection: DuckDBConnection): Promise<number> {

@@ -1,4 +1,5 @@
 import { LOSSES } from './positions.js';
+import { RECORDED_TABLES, RECORDED_VIEWS } from './trail-coverage.js';
 
 /** The tables and views behind `coverage`. README.md says in words what each state is. */
 export const COVERAGE_TABLES: readonly string[] = [
@@ -17,6 +18,8 @@ export const COVERAGE_TABLES: readonly string[] = [
   // Times without evidence that rhythms do not explain; of one hole the latest row counts. Without a state it is no gap: nothing else went on either.
   `CREATE TABLE IF NOT EXISTS _store.hole_history (run BIGINT NOT NULL, gone BOOLEAN NOT NULL, source VARCHAR NOT NULL, scope VARCHAR NOT NULL, service VARCHAR,
   instance VARCHAR, from_time TIMESTAMP NOT NULL, to_time TIMESTAMP NOT NULL, failed BIGINT NOT NULL, lost BIGINT, usual_micros DOUBLE, state VARCHAR, reason VARCHAR)`,
+
+  ...RECORDED_TABLES,
 ];
 
 /** Clocks that were never set (before 2006) or that overflowed (past 2262) say nothing of when a scope was watched. */
@@ -52,6 +55,8 @@ export const COVERAGE_VIEWS: readonly string[] = [
 
   `CREATE OR REPLACE VIEW _store.gaps AS SELECT source, scope, service, instance, from_time, to_time, state, reason FROM _store.holes WHERE state IS NOT NULL`,
 
+  ...RECORDED_VIEWS,
+
   `CREATE OR REPLACE VIEW coverage AS
   SELECT source, scope, min(first_at) AS from_time, max(last_at) AS to_time, 'collected' AS state,
     CASE source WHEN 'cloudtrail' THEN 'records present; nothing here says that all were delivered' WHEN 'traces' THEN 'spans present; unsampled spans are not'
@@ -81,5 +86,7 @@ export const COVERAGE_VIEWS: readonly string[] = [
   UNION ALL
   SELECT source, scope, min(first_at), max(last_at), 'sampled',
     concat(sum(scaled), ' spans stand for about ', round(sum(stands_for))::BIGINT, ', as they say themselves'), service, instance
-  FROM _store.presence WHERE scaled > 0 GROUP BY source, scope, service, instance HAVING sum(stands_for) > sum(scaled) * 1.0001`,
+  FROM _store.presence WHERE scaled > 0 GROUP BY source, scope, service, instance HAVING sum(stands_for) > sum(scaled) * 1.0001
+  UNION ALL BY NAME
+  SELECT * FROM _store.recorded_coverage`,
 ];

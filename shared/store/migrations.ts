@@ -2,6 +2,7 @@ import { COVERAGE_TABLES, COVERAGE_VIEWS } from './coverage.js';
 import { DELETION_VIEWS } from './deletions.js';
 import { POSITION_TABLES, POSITION_VIEWS } from './positions.js';
 import { TRAIL_COMPUTED, TRAIL_TABLES, TRAIL_VIEWS } from './trail.js';
+import { RECORDED_KEPT } from './trail-coverage.js';
 
 /**
  * The store's versions. Each statement runs in a transaction of its own, at start only; a version is recorded after its last statement.
@@ -10,6 +11,8 @@ import { TRAIL_COMPUTED, TRAIL_TABLES, TRAIL_VIEWS } from './trail.js';
 export interface Migration {
   readonly version: number;
   readonly statements: readonly string[];
+  /** What lets a file of an earlier version be read as it is: temporary views over those of its catalogue. */
+  readonly reading?: (catalogue: string) => readonly string[];
 }
 
 const PROVENANCE = `body_hash VARCHAR NOT NULL, source_id VARCHAR NOT NULL, source_pos BIGINT NOT NULL, commit_seq BIGINT NOT NULL,
@@ -111,6 +114,7 @@ export const KEPT_BY_CORRELATE: readonly string[] = [
   'rhythm_states',
   'hole_history',
   'parentless',
+  ...RECORDED_KEPT,
 ];
 
 /** Tables that follow from the others, or from the ledger: a rebuild computes them anew and copies all the rest. */
@@ -236,6 +240,13 @@ export const MIGRATIONS: readonly Migration[] = [
       ...COVERAGE_VIEWS,
     ],
   },
-  // S3 server access logs, and what both sources say of deletions.
-  { version: 2, statements: [...S3_ACCESS_TABLES, ...S3_ACCESS_VIEWS, ...COVERAGE_VIEWS, ...DELETION_VIEWS] },
+  // S3 server access logs, what both sources say of deletions, and what trails record, in `coverage`.
+  {
+    version: 2,
+    statements: [...S3_ACCESS_TABLES, ...S3_ACCESS_VIEWS, ...COVERAGE_TABLES, ...COVERAGE_VIEWS, ...DELETION_VIEWS],
+    reading: (catalogue) => [
+      `CREATE TEMP VIEW coverage AS SELECT *, NULL::VARCHAR AS account_id, NULL::VARCHAR AS region, NULL::VARCHAR AS category, NULL::VARCHAR AS resource_type,
+       NULL::VARCHAR AS resource, NULL::VARCHAR AS operations, NULL::VARCHAR[] AS trails, NULL::VARCHAR AS evidence_id FROM ${catalogue}.main.coverage`,
+    ],
+  },
 ];

@@ -70,11 +70,21 @@ export async function openForReading(path: string): Promise<Opened> {
     const version = await storeVersion(opened.connection);
     if (!version) throw notAStore(path); // 0: a migration that was cut short
     refuseNewer(version, path);
+    await readAsNewest(opened.connection, version);
   } catch (cause) {
     close(opened);
     throw cause;
   }
   return opened;
+}
+
+/** A file that an earlier Causeline wrote is brought up by the next one that writes it; until then its relations are read as far as it has them. */
+async function readAsNewest(connection: DuckDBConnection, version: number): Promise<void> {
+  const pending = MIGRATIONS.filter((migration) => migration.version > version);
+  if (pending.length === 0) return;
+  const catalogue = (await connection.runAndReadAll('SELECT current_database()')).getRows()[0]![0] as string;
+  const name = `"${catalogue.replaceAll('"', '""')}"`;
+  for (const statement of pending.flatMap(({ reading }) => reading?.(name) ?? [])) await connection.run(statement);
 }
 
 /** Shuts network, settings and all files but these, for good and for every connection of the instance. */

@@ -14,6 +14,7 @@ const WIRING = new Set([
   'refold.ts',
   'refresh.ts',
   'refresh-cloudtrail.ts',
+  'refresh-coverage.ts',
   'refresh-gaps.ts',
 ]);
 

@@ -33,9 +33,10 @@ async function origin(
     if (gap)
       await store.connection.run(
         `CREATE OR REPLACE VIEW coverage AS SELECT 'metrics' AS source, 'config-store/config-store-0' AS scope,
-         TIMESTAMP '2026-03-01 02:00:00' AS from_time, TIMESTAMP '2026-03-01 02:10:00' AS to_time, 'collected' AS state, '' AS reason
-         UNION ALL SELECT 'metrics', 'config-store/config-store-0', TIMESTAMP '2026-03-01 02:04:00', TIMESTAMP '2026-03-01 02:04:50', 'gap', 'no scrape for 50 s'
-         UNION ALL SELECT 'metrics', 'other/other-0', TIMESTAMP '2026-03-01 02:04:00', TIMESTAMP '2026-03-01 02:04:50', 'gap', 'another store'`,
+         TIMESTAMP '2026-03-01 02:00:00' AS from_time, TIMESTAMP '2026-03-01 02:10:00' AS to_time, 'collected' AS state, '' AS reason,
+         NULL::VARCHAR AS account_id, NULL::VARCHAR AS category, NULL::VARCHAR AS resource
+         UNION ALL SELECT 'metrics', 'config-store/config-store-0', TIMESTAMP '2026-03-01 02:04:00', TIMESTAMP '2026-03-01 02:04:50', 'gap', 'no scrape for 50 s', NULL, NULL, NULL
+         UNION ALL SELECT 'metrics', 'other/other-0', TIMESTAMP '2026-03-01 02:04:00', TIMESTAMP '2026-03-01 02:04:50', 'gap', 'another store', NULL, NULL, NULL`,
       );
     return await originOf(store.connection, root);
   } finally {
@@ -55,6 +56,7 @@ function root(kind: Kind, measured: FindingRow['measured'] = {}): FindingRow {
     summary: '',
     measured: { members: ['config-store-0'], ...measured },
     baseline: null,
+    keys: ['etcd:config-store'],
     evidence_count: 1,
   };
 }

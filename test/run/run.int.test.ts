@@ -93,6 +93,9 @@ test.serial('while it runs, the other commands ask it: read-only, by a socket fo
   t.regex(explained.stdout, /retry/);
   const unknown = await causeline(['explain', 'ffffffff', '--db', place.db]);
   t.is(unknown.code, 1);
+  const coverage = await causeline(['coverage', '--db', place.db, '--category', 'Management', '--json']);
+  t.is(coverage.code, 0, coverage.stderr);
+  t.true((JSON.parse(coverage.stdout) as unknown[]).length > 0);
 
   for (const query of [
     'DELETE FROM _store.spans',

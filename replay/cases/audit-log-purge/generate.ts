@@ -67,7 +67,9 @@ function settings(): Call[] {
             readWriteType: 'All',
             includeManagementEvents: true,
             excludeManagementEventSources: [],
-            dataResources: [{ type: 'AWS::S3::Object', values: [`arn:aws:s3:::${archive}/`] }],
+            dataResources: [
+              { type: 'AWS::S3::Object', values: [`arn:aws:s3:::${archive}/`, 'arn:aws:s3:::prod-artifacts/'] },
+            ],
           },
         ],
       },

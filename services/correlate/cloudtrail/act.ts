@@ -57,10 +57,21 @@ export interface PolicyText {
 
 export interface TrailChange {
   readonly of: 'trail';
-  readonly change: 'start' | 'stop' | 'create' | 'update' | 'delete' | 'selectors';
+  readonly change: 'start' | 'stop' | 'create' | 'update' | 'delete' | 'selectors' | 'insights';
   readonly selectors: Selectors | null;
   /** What an update switched off, in words. */
   readonly switchedOff: readonly string[];
+  /** Of a trail that was made or updated. */
+  readonly reach: TrailReach | null;
+  /** Of Insights: the types that are switched on. */
+  readonly insights: readonly string[] | null;
+}
+
+/** Where a trail records; null where neither request nor answer says it. */
+export interface TrailReach {
+  readonly allRegions: boolean | null;
+  readonly globalServices: boolean | null;
+  readonly organization: boolean | null;
 }
 
 /** What a bucket's settings say after a change. */

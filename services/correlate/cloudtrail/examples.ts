@@ -63,7 +63,7 @@ export const trail = (
     action: 'cloudtrail:StopLogging',
     eventName: change,
     bucket: null,
-    detail: { of: 'trail', change, selectors, switchedOff: [] },
+    detail: { of: 'trail', change, selectors, switchedOff: [], reach: null, insights: null },
     ...more,
   });
 

@@ -1,4 +1,4 @@
-import type { Act, BucketChange, Detail, PolicyChange, PolicyText, TrailChange, Who } from './act.js';
+import type { Act, BucketChange, Detail, PolicyChange, PolicyText, TrailChange, TrailReach, Who } from './act.js';
 import { bearingOn, readPolicy, type Statement } from './iam-policy.js';
 import { cloudScopes } from './scopes.js';
 import { readSelectors } from './selectors.js';
@@ -63,6 +63,7 @@ const TRAIL: Readonly<Record<string, TrailChange['change']>> = {
   UpdateTrail: 'update',
   DeleteTrail: 'delete',
   PutEventSelectors: 'selectors',
+  PutInsightSelectors: 'insights',
 };
 
 const POLICY: Readonly<Record<string, PolicyChange['change']>> = {
@@ -217,9 +218,28 @@ function trailChange(row: ActRow, change: TrailChange['change'], request: Json, 
     change,
     selectors: change === 'selectors' ? (readSelectors(request) ?? null) : null,
     switchedOff: change === 'update' ? switchedOff(request) : [],
+    reach: change === 'create' || change === 'update' ? reachOf(change, request, response) : null,
+    insights: change === 'insights' ? insightTypes(request) : null,
   };
   return { scope: cloudScopes.trail(arn), detail };
 }
+
+/** As the answer has it. Where only the request is known, what it leaves out is the default of a new trail (API reference, CreateTrail). */
+function reachOf(change: 'create' | 'update', request: Json, response: Json): TrailReach {
+  const said = (field: string, byDefault: boolean): boolean | null => {
+    const value = response[field] ?? request[field];
+    if (typeof value === 'boolean') return value;
+    return change === 'create' ? byDefault : null;
+  };
+  return {
+    allRegions: said('isMultiRegionTrail', false),
+    globalServices: said('includeGlobalServiceEvents', true),
+    organization: said('isOrganizationTrail', false),
+  };
+}
+
+const insightTypes = (request: Json): string[] =>
+  listOf(request['insightSelectors']).flatMap(({ insightType }) => textOf(insightType) ?? []);
 
 function switchedOff(request: Json): string[] {
   return [

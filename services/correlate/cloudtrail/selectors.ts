@@ -33,7 +33,7 @@ export interface FieldSelector {
 
 /** An operation, as selectors see it. */
 export interface Operation {
-  readonly category: 'Management' | 'Data';
+  readonly category: 'Management' | 'Data' | 'NetworkActivity';
   readonly eventSource: string;
   readonly eventName: string;
   readonly readOnly: boolean;
@@ -56,11 +56,107 @@ export const DEFAULT_SELECTORS: Selectors = {
 };
 
 /** Whether a trail with these selectors records an operation: whether any of them selects it. */
-export function records({ basic, advanced }: Selectors, operation: Operation): boolean {
+export const records = (selectors: Selectors, operation: Operation): boolean =>
+  selectedBy(selectors, operation) !== undefined;
+
+/** The first selector that selects an operation, as people call it, with what it says and cannot be evaluated; undefined where none does. */
+export function selectedBy({ basic, advanced }: Selectors, operation: Operation): string | undefined {
+  const plain = basic.findIndex((selector) => basicSelects(selector, operation));
+  if (plain >= 0) return basicName(plain);
+  const index = advanced.findIndex(({ fieldSelectors }) => advancedSelects(fieldSelectors, operation));
+  return index < 0 ? undefined : `${advancedName(advanced[index]!, index)}${unevaluated(advanced[index]!)}`;
+}
+
+const basicName = (index: number): string => `basic selector ${index + 1}`;
+const advancedName = ({ name }: AdvancedSelector, index: number): string =>
+  name === '' ? `advanced selector ${index + 1}` : `selector '${name}'`;
+
+/** Fields that depend on who calls, or on how a name ends: an operation alone does not tell whether they agree. */
+const OF_A_CALL = ['userIdentity.arn', 'sessionCredentialFromConsole', 'eventType', 'errorCode', 'vpcEndpointId'];
+
+function unevaluated({ fieldSelectors }: AdvancedSelector): string {
+  const fields = fieldSelectors
+    .filter((one) => OF_A_CALL.includes(one.field) || one.endsWith.length + one.notEndsWith.length > 0)
+    .map(fieldWords);
+  return fields.length === 0 ? '' : `, as far as ${fields.join(' and ')}`;
+}
+
+/** `eventName is none of DeleteObject, DeleteObjects` */
+function fieldWords(selector: FieldSelector): string {
+  const said = WORDS.flatMap(([operator, words]) => {
+    const values = selector[operator];
+    if (values.length === 0) return [];
+    return [`${words} ${values.slice(0, 3).join(', ')}${values.length > 3 ? ` and ${values.length - 3} more` : ''}`];
+  });
+  return `${selector.field} ${said.join(' and ')}`;
+}
+
+const WORDS: readonly (readonly [Exclude<keyof FieldSelector, 'field'>, string])[] = [
+  ['equals', 'is one of'],
+  ['startsWith', 'begins with'],
+  ['endsWith', 'ends with'],
+  ['notEquals', 'is none of'],
+  ['notStartsWith', 'does not begin with'],
+  ['notEndsWith', 'does not end with'],
+];
+
+/** Why selectors leave an operation out, and whether they ask for others of its kind: then it is left out, else it was never subscribed to. */
+export interface LeftOut {
+  readonly asked: boolean;
+  readonly why: string;
+}
+
+/** Of an operation that no selector selects: what those that come closest to it say. */
+export function leftOut({ basic, advanced }: Selectors, operation: Operation): LeftOut {
+  const near = [
+    ...basic.flatMap((selector, index) => {
+      const why = basicRefusal(selector, operation);
+      return why === undefined ? [] : [`${basicName(index)}: ${why}`];
+    }),
+    ...advanced.flatMap((selector, index) => {
+      const why = advancedRefusal(selector, operation);
+      return why === undefined ? [] : [`${advancedName(selector, index)}: ${why}`];
+    }),
+  ];
+  if (near.length > 0) return { asked: true, why: near.slice(0, 3).join('; ') };
+  // Management events are recorded unless selectors say otherwise; all others are asked for or are not there.
+  return { asked: operation.category === 'Management', why: `no selector asks for ${kindWords(operation)}` };
+}
+
+const kindWords = ({ category, resourceType }: Operation): string =>
+  category === 'Data' ? `data events of ${resourceType ?? 'other types'}` : `${CATEGORY_WORDS[category]} events`;
+
+const CATEGORY_WORDS = { Management: 'management', Data: 'data', NetworkActivity: 'network activity' } as const;
+
+function basicRefusal(selector: BasicSelector, operation: Operation): string | undefined {
+  const { category, eventSource, readOnly, resourceType } = operation;
+  const readWrite =
+    selector.readWriteType === (readOnly ? 'WriteOnly' : 'ReadOnly')
+      ? `readWriteType is ${selector.readWriteType}`
+      : undefined;
+  if (category === 'Management') {
+    if (!selector.includeManagementEvents) return 'it leaves management events out';
+    if (selector.excludeManagementEventSources.includes(eventSource)) return `it leaves ${eventSource} out`;
+    return readWrite;
+  }
+  const named = selector.dataResources.filter(({ type }) => category === 'Data' && type === resourceType);
+  if (named.length === 0) return undefined;
+  const values = named.flatMap((one) => one.values);
   return (
-    basic.some((selector) => basicSelects(selector, operation)) ||
-    advanced.some(({ fieldSelectors }) => advancedSelects(fieldSelectors, operation))
+    readWrite ??
+    (values.length === 0
+      ? `its list of ${resourceType} is empty`
+      : `it takes ${resourceType} below ${values.slice(0, 3).join(', ')}${values.length > 3 ? ` and ${values.length - 3} more` : ''}`)
   );
+}
+
+function advancedRefusal({ fieldSelectors }: AdvancedSelector, operation: Operation): string | undefined {
+  const ofKind = (name: string) => name === 'eventCategory' || name === 'resources.type';
+  if (fieldSelectors.length === 0) return undefined;
+  if (!fieldSelectors.filter(({ field }) => ofKind(field)).every((field) => fieldAgrees(field, operation)))
+    return undefined;
+  const refusing = fieldSelectors.filter((field) => !fieldAgrees(field, operation));
+  return refusing.length === 0 ? undefined : refusing.map(fieldWords).join(' and ');
 }
 
 function basicSelects(selector: BasicSelector, operation: Operation): boolean {
@@ -69,7 +165,9 @@ function basicSelects(selector: BasicSelector, operation: Operation): boolean {
     return selector.includeManagementEvents && !selector.excludeManagementEventSources.includes(operation.eventSource);
   return selector.dataResources.some(
     ({ type, values }) =>
-      type === operation.resourceType && values.some((value) => covers(value, operation.resourceArn ?? '')),
+      operation.category === 'Data' &&
+      type === operation.resourceType &&
+      values.some((value) => covers(value, operation.resourceArn ?? '')),
   );
 }
 
@@ -150,6 +248,14 @@ export const deletionOf = (arn: string): Operation => ({
   resourceType: OBJECT,
   resourceArn: arn,
 });
+
+/** DeleteObjects names no key: it is about the bucket. */
+export const batchDeletionOf = (arn: string): Operation => ({
+  ...deletionOf(bucketOf(arn)),
+  eventName: 'DeleteObjects',
+});
+
+const bucketOf = (arn: string): string => arn.replace(/^(arn:[^:]*:s3:::[^/]*\/).*$/s, '$1');
 
 interface Reference {
   readonly what: string;
