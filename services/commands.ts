@@ -173,10 +173,14 @@ function evidenceLine({ collected }: Replayed): string {
     `${read.cloudtrail} CloudTrail records`,
     `${read.traces} spans`,
     `${read.metrics} metric points`,
-    `${read.cloudtrail + read.traces + read.metrics - stored.cloudtrail - stored.traces - stored.metrics} known already`,
+    ...(read.iam > 0 ? [`${read.iam} IAM simulations`] : []),
+    `${total(read) - total(stored)} known already`,
   ];
   return `Read ${parts.join(', ')}; ${collected.quarantined} quarantined.`;
 }
+
+const total = (counts: Readonly<Record<string, number>>): number =>
+  Object.values(counts).reduce((sum, count) => sum + count, 0);
 
 function warnings({ collected, ignored }: Replayed): string[] {
   return [

@@ -121,6 +121,23 @@ export type Flag =
   | 'unverifiable_origin'
   | 'zero_time';
 
+/** What IAM's policy simulator answered for one action on one resource. Natural identity: principal, moment, action and resource. */
+export interface SimulationRow extends EvidenceRow {
+  /** Of the user, group or role whose policies were simulated. */
+  readonly principalArn: string;
+  readonly simulatedAtMicros: bigint;
+  readonly action: string;
+  /** An ARN, which may end with a wildcard, or `*`. */
+  readonly resource: string;
+  readonly decision: 'allowed' | 'explicitDeny' | 'implicitDeny';
+  /** Names of the policies whose statements decided. */
+  readonly policies: readonly string[];
+  /** Keys of conditions for which the simulation was given no value: they were not evaluated. */
+  readonly missingContext: readonly string[];
+  /** The result's own text, in canonical JSON. */
+  readonly result: string;
+}
+
 /** Why an input, or a part of it, is in quarantine. One word a reason; `detail` says what and where. */
 export type FaultReason =
   | 'bad_batch'

@@ -1,5 +1,5 @@
-import type { EvidenceName, Row } from '../../services/collect/source.js';
-import { sourceNamed } from '../../services/collect/sources/index.js';
+import type { Row, StreamName } from '../../services/collect/source.js';
+import { sourceNamed, sources } from '../../services/collect/sources/index.js';
 import type { CloudTrailRow, Decoded, Fault, MetricRow, SpanRow } from '../../shared/evidence.js';
 import { groupBy } from '../../shared/group.js';
 import { gunzipBounded, inflateFile } from '../../shared/inflate.js';
@@ -8,11 +8,19 @@ import { scrapeMessage } from './otlp-json.js';
 
 /** One Kafka message of a case. */
 export interface CaseMessage {
-  readonly source: EvidenceName;
+  readonly source: StreamName;
   readonly value: Buffer;
   /** When the last of what it holds happened, microseconds; undefined where it holds no evidence. */
   readonly atMicros: number | undefined;
 }
+
+interface StreamedFile extends CaseFile {
+  readonly source: StreamName;
+}
+
+/** Of a source that comes by Kafka. */
+export const isStreamed = (file: CaseFile): file is StreamedFile =>
+  sources.some(({ evidence }) => evidence === file.source);
 
 /** A CloudTrail file is one message up to this size, inflated, as a broker takes 1 MiB; a larger one goes record by record. */
 const WHOLE_FILE_BYTES = 512 * 1024;
@@ -22,12 +30,13 @@ const WHOLE_FILE_BYTES = 512 * 1024;
  * prometheusreceiver turns it into OTLP, a CloudTrail file whole or its records. What cannot be decoded is sent as it is.
  */
 export async function* messagesOf(file: CaseFile): AsyncGenerator<CaseMessage> {
+  if (!isStreamed(file)) return;
   if (file.source === 'cloudtrail') yield* cloudtrailMessages(file);
   else if (/\.prom(\.gz)?$/.test(file.path)) yield* scrapeMessages(file);
   else yield* lineMessages(file);
 }
 
-async function* lineMessages(file: CaseFile): AsyncGenerator<CaseMessage> {
+async function* lineMessages(file: StreamedFile): AsyncGenerator<CaseMessage> {
   let rest: Buffer = Buffer.alloc(0);
   for await (const piece of inflateFile(file.path)) {
     const text = Buffer.concat([rest, piece]);
@@ -43,13 +52,13 @@ async function* lineMessages(file: CaseFile): AsyncGenerator<CaseMessage> {
 
 const NEWLINE = 0x0a;
 
-function* lineMessage({ source, id }: CaseFile, line: Buffer): Generator<CaseMessage> {
+function* lineMessage({ source, id }: StreamedFile, line: Buffer): Generator<CaseMessage> {
   if (line.toString('latin1').trim() === '') return;
   const { rows } = sourceNamed(source).decode(line, { origin: id, gunzip: gunzipBounded });
   yield { source, value: Buffer.from(line), atMicros: lastOf(rows) };
 }
 
-async function* cloudtrailMessages(file: CaseFile): AsyncGenerator<CaseMessage> {
+async function* cloudtrailMessages(file: StreamedFile): AsyncGenerator<CaseMessage> {
   const decoder = sourceNamed(file.source).file({ origin: file.id, gunzip: gunzipBounded });
   const pieces: Buffer[] = [];
   const found: Decoded<Row>[] = [];
@@ -67,14 +76,14 @@ async function* cloudtrailMessages(file: CaseFile): AsyncGenerator<CaseMessage> 
   else yield { source: file.source, value: Buffer.concat(pieces), atMicros: lastOf(found.flatMap(({ rows }) => rows)) };
 }
 
-function* records({ source }: CaseFile, { rows, faults }: Decoded<Row>): Generator<CaseMessage> {
+function* records({ source }: StreamedFile, { rows, faults }: Decoded<Row>): Generator<CaseMessage> {
   for (const row of rows as CloudTrailRow[])
     yield { source, value: Buffer.from(row.raw), atMicros: Number(row.eventTimeMicros) };
   for (const fault of faults) yield { source, value: rawOf(fault), atMicros: undefined };
 }
 
 /** One message a scrape, as the collector sends them. */
-async function* scrapeMessages(file: CaseFile): AsyncGenerator<CaseMessage> {
+async function* scrapeMessages(file: StreamedFile): AsyncGenerator<CaseMessage> {
   const { id: origin, cluster, instance, scrapeUnixMs } = file;
   const decoder = sourceNamed(file.source).file({
     origin,

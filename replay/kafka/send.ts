@@ -3,7 +3,7 @@ import { groupBy } from '../../shared/group.js';
 import { inParts } from '../../shared/kafka/parts.js';
 import { createTopics } from '../../shared/kafka/topics.js';
 import { type Case, openCase } from '../case.js';
-import { type CaseMessage, messagesOf } from './messages.js';
+import { type CaseMessage, isStreamed, messagesOf } from './messages.js';
 
 /** What was sent. */
 export interface Sent {
@@ -47,10 +47,16 @@ export async function sendCase(
       sent += part.length;
       options.onProgress?.(sent);
     }
-    return { case: opened.name, messages, ignored: opened.ignored };
+    return { case: opened.name, messages, ignored: ignoredIn(opened) };
   } finally {
     await producer.disconnect();
   }
+}
+
+/** Files that no source reads, and those that are read from the folder alone. */
+function ignoredIn({ files, ignored }: Case): ReadonlyMap<string, number> {
+  const alone = files.filter((file) => !isStreamed(file)).length;
+  return alone === 0 ? ignored : new Map([...ignored, ['comes in a case folder, and not by Kafka', alone]]);
 }
 
 async function* partsOf(opened: Case, speed: Speed): AsyncGenerator<CaseMessage[]> {

@@ -8,7 +8,7 @@ import { ROW_GROUP_ROWS } from '../../shared/store/open.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../shared/store/store.js';
 import type { Delivered, DigestMetadata, TrailFile } from '../../shared/store/trail.js';
 import type { Context, EvidenceName, Row } from './source.js';
-import { sourceNamed } from './sources/index.js';
+import { fileSourceNamed } from './sources/index.js';
 
 /** One file of a case, or one object of a bucket, and which source reads it. */
 export interface InputFile {
@@ -46,8 +46,8 @@ export interface Collected {
 
 export const nothingCollected = (): Collected => ({
   files: 0,
-  read: { cloudtrail: 0, traces: 0, metrics: 0 },
-  stored: { cloudtrail: 0, traces: 0, metrics: 0 },
+  read: { cloudtrail: 0, traces: 0, metrics: 0, iam: 0 },
+  stored: { cloudtrail: 0, traces: 0, metrics: 0, iam: 0 },
   duplicates: 0,
   conflicts: 0,
   quarantined: 0,
@@ -160,7 +160,7 @@ async function collectFile(
   nowUnixNano: bigint,
 ): Promise<void> {
   if (file.delivered && file.delivered.kind !== 'log') return keepFile(collector, file, file.delivered, input);
-  const decoder = sourceNamed(file.source).file(contextOf(file, nowUnixNano));
+  const decoder = fileSourceNamed(file.source).file(contextOf(file, nowUnixNano));
   const tally = collector.begin(file);
   const hash = file.delivered && createHash('sha256');
   try {

@@ -1,4 +1,4 @@
-import type { CloudTrailRow, Decoded, MetricRow, SpanRow } from '../../shared/evidence.js';
+import type { CloudTrailRow, Decoded, MetricRow, SimulationRow, SpanRow } from '../../shared/evidence.js';
 
 /** What a decoder may use beside its input: it has no I/O, clock or node import of its own. */
 export interface Context {
@@ -22,9 +22,12 @@ export interface FileDecoder<Row> {
 }
 
 /** A row of any source. */
-export type Row = CloudTrailRow | SpanRow | MetricRow;
+export type Row = CloudTrailRow | SpanRow | MetricRow | SimulationRow;
 
-export type EvidenceName = 'cloudtrail' | 'traces' | 'metrics';
+/** Kinds of evidence that come by Kafka. */
+export type StreamName = 'cloudtrail' | 'traces' | 'metrics';
+
+export type EvidenceName = StreamName | 'iam';
 
 /** One wire format: bytes to evidence rows. Never throws on bad input: that is a Fault beside the rows around it. */
 export interface Source<Row> {
@@ -41,6 +44,9 @@ export interface Source<Row> {
   /** At least one input that decodes and one that must not. */
   readonly examples: readonly SourceExample<Row>[];
 }
+
+/** A wire format that comes as files of a case alone, and never by Kafka. */
+export type FileSource<Row> = Omit<Source<Row>, 'topic' | 'decode'>;
 
 export interface SourceExample<Row> {
   readonly title: string;

@@ -43,7 +43,7 @@ export const ruleset = shortHash([
 const inputs = detectors.flatMap((detector) => detector.inputs);
 
 /** What rollups hold; raised with whatever changes how a trace is read. With another one they are made anew from evidence. */
-const ROLLUPS = shortHash(['rollups@4', ...inputs.map((input) => JSON.stringify(input))]);
+const ROLLUPS = shortHash(['rollups@5', ...inputs.map((input) => JSON.stringify(input))]);
 
 function shortHash(words: readonly string[]): string {
   return sha256([...words].sort().join('\n')).slice(0, 12);

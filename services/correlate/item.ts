@@ -1,4 +1,4 @@
-import type { Act, LogFile, Prefixes, Uses } from './cloudtrail/act.js';
+import type { Act, LogFile, Prefixes, Simulation, Uses } from './cloudtrail/act.js';
 
 /** What detectors fold over: one subject's evidence, in event time. */
 
@@ -97,12 +97,12 @@ export interface EtcdWrite {
   readonly ok: boolean;
 }
 
-export type Item = Scrape | Requests | Attempt | GoFailure | Act | Uses | Prefixes | LogFile;
+export type Item = Scrape | Requests | Attempt | GoFailure | Act | Uses | Prefixes | LogFile | Simulation;
 
 /** What a detector reads: items of traces or of CloudTrail by name, or metrics of etcd clusters. */
 export type Input =
   | { readonly of: 'requests' | 'attempts' | 'go_failures' }
-  | { readonly of: 'acts' | 'uses' | 'prefixes' | 'log_files' }
+  | { readonly of: 'acts' | 'uses' | 'prefixes' | 'log_files' | 'simulations' }
   | { readonly of: 'series'; readonly metric: string; readonly where?: Readonly<Record<string, string>> };
 
 /** Spans as correlate reads them from the store. */

@@ -9,10 +9,17 @@ import {
   VARCHAR,
 } from '@duckdb/node-api';
 import { CauselineError } from '../errors.js';
-import type { CloudTrailRow, Fault, MetricRow, MissedScrape, SpanRow } from '../evidence.js';
+import type { CloudTrailRow, Fault, MetricRow, MissedScrape, SimulationRow, SpanRow } from '../evidence.js';
 import { sha256 } from '../hash.js';
 import { appendRows } from './append.js';
-import { cloudtrailTable, type EvidenceTable, metricPointsTable, type Stored, spansTable } from './columns.js';
+import {
+  cloudtrailTable,
+  type EvidenceTable,
+  metricPointsTable,
+  type Stored,
+  simulationsTable,
+  spansTable,
+} from './columns.js';
 import { presenceOf } from './coverage.js';
 import { oneOf } from './derived.js';
 import { type History, reconcile } from './history.js';
@@ -27,6 +34,7 @@ export interface Batch {
   readonly cloudtrail: Offered<CloudTrailRow>[];
   readonly traces: Offered<SpanRow>[];
   readonly metrics: Offered<MetricRow>[];
+  readonly iam: Offered<SimulationRow>[];
   readonly faults: SourcedFault[];
   readonly missedScrapes: Sourced<MissedScrape>[];
   /** Inputs that end in this batch. */
@@ -91,9 +99,9 @@ export interface Store extends Opened, History {
   /** Adds a row to a batch, hashed and packed at once: the row lives no longer. */
   add(
     batch: Batch,
-    source: 'cloudtrail' | 'traces' | 'metrics',
+    source: keyof Tables,
     sourceId: string,
-    row: CloudTrailRow | SpanRow | MetricRow,
+    row: CloudTrailRow | SpanRow | MetricRow | SimulationRow,
   ): void;
   commit(batch: Batch): Promise<Committed>;
   checkpoint(): Promise<void>;
@@ -105,6 +113,7 @@ export const emptyBatch = (lines = new Lines()): Batch => ({
   cloudtrail: [],
   traces: [],
   metrics: [],
+  iam: [],
   faults: [],
   missedScrapes: [],
   inputs: [],
@@ -130,6 +139,7 @@ export async function openStore(path: string): Promise<Store> {
     cloudtrail: cloudtrailTable,
     traces: spansTable,
     metrics: metricPointsTable((series) => memoised(seriesHashes, series)),
+    iam: simulationsTable,
   };
   return {
     ...opened,
@@ -163,6 +173,7 @@ interface Tables {
   readonly cloudtrail: EvidenceTable<CloudTrailRow>;
   readonly traces: EvidenceTable<SpanRow>;
   readonly metrics: EvidenceTable<MetricRow>;
+  readonly iam: EvidenceTable<SimulationRow>;
 }
 
 interface Writer {
@@ -210,18 +221,20 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
     const cloudtrail = await fresh(connection, tables.cloudtrail, batch.cloudtrail);
     const spans = await fresh(connection, tables.traces, batch.traces);
     const metrics = await fresh(connection, tables.metrics, batch.metrics);
+    const iam = await fresh(connection, tables.iam, batch.iam);
     const faults = await freshFaults(connection, batch.faults);
     const missed = await freshMissed(connection, batch.missedScrapes);
     const inputs = await freshInputs(connection, batch.inputs);
     const trail = await freshTrail(connection, batch.trail);
-    const evidence = cloudtrail.rows.length + spans.rows.length + metrics.rows.length;
+    const found = { cloudtrail, traces: spans, metrics, iam };
+    const evidence = sum(found, ({ rows: { length } }) => length);
     const rows = evidence + faults.length + missed.length + inputs.length + trail.length;
     if (rows + batch.consumed.length === 0) {
       await connection.run('COMMIT');
       return {
         commitSeq: undefined,
         stored: {},
-        duplicates: sum(cloudtrail, spans, metrics, 'duplicates'),
+        duplicates: sum(found, ({ duplicates }) => duplicates),
         conflicts: 0,
         quarantined: 0,
       };
@@ -230,6 +243,7 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
     await append(writer, tables.cloudtrail, cloudtrail.rows, seq);
     await append(writer, tables.traces, spans.rows, seq);
     await append(writer, tables.metrics, metrics.rows, seq);
+    await append(writer, tables.iam, iam.rows, seq);
     for (const statement of presenceOf(seq.number)) await connection.run(statement);
     await appendRows(
       connection,
@@ -261,9 +275,9 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
     await connection.run('COMMIT');
     return {
       commitSeq: seq.number,
-      stored: { cloudtrail: cloudtrail.rows.length, traces: spans.rows.length, metrics: metrics.rows.length },
-      duplicates: sum(cloudtrail, spans, metrics, 'duplicates'),
-      conflicts: sum(cloudtrail, spans, metrics, 'conflicts'),
+      stored: Object.fromEntries(Object.entries(found).map(([source, { rows: stored }]) => [source, stored.length])),
+      duplicates: sum(found, ({ duplicates }) => duplicates),
+      conflicts: sum(found, ({ conflicts }) => conflicts),
       quarantined: faults.length,
     };
   } catch (cause) {
@@ -513,8 +527,8 @@ function eachChunk<T>(items: readonly T[], use: (slice: readonly T[]) => void): 
   for (let start = 0; start < items.length; start += CHUNK_ROWS) use(items.slice(start, start + CHUNK_ROWS));
 }
 
-function sum(a: Fresh<unknown>, b: Fresh<unknown>, c: Fresh<unknown>, field: 'duplicates' | 'conflicts'): number {
-  return a[field] + b[field] + c[field];
+function sum(found: Readonly<Record<string, Fresh<unknown>>>, of: (fresh: Fresh<unknown>) => number): number {
+  return Object.values(found).reduce((total, fresh) => total + of(fresh), 0);
 }
 
 function messageOf(cause: unknown): string {

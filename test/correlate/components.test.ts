@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import test from 'ava';
-import type { Context } from '../../services/collect/source.js';
-import { sources } from '../../services/collect/sources/index.js';
+import type { Context, FileSource } from '../../services/collect/source.js';
+import { fileSources, sources } from '../../services/collect/sources/index.js';
 import type { CauseExample, Surroundings } from '../../services/correlate/cause.js';
 import { causes } from '../../services/correlate/causes/index.js';
 import { clustersOf } from '../../services/correlate/clusters.js';
@@ -13,6 +13,7 @@ import { detectors } from '../../services/correlate/detectors/index.js';
 import { foldAll, identified } from '../../services/correlate/engine.js';
 import { gapsOf } from '../../services/correlate/gaps.js';
 import { judgePair } from '../../services/correlate/judge.js';
+import type { Decoded } from '../../shared/evidence.js';
 import type { Finding, FindingDraft, Kind } from '../../shared/finding.js';
 import { KINDS } from '../../shared/finding.js';
 import { sha256 } from '../../shared/hash.js';
@@ -33,9 +34,10 @@ const SUBJECTS = {
   trail: 'trail:arn:aws:cloudtrail:eu-west-1:123456789012:trail/org',
 } as const;
 
-function asOf({ subject, over }: Detector, { coveredFromMicros, given, gaps = [] }: DetectorExample): AsOf {
+function asOf({ subject, over }: Detector, example: DetectorExample): AsOf {
+  const { coveredFromMicros, given, gaps = [] } = example;
   return {
-    subject: SUBJECTS[over?.[0] ?? subject],
+    subject: example.subject ?? SUBJECTS[over?.[0] ?? subject],
     coveredFromMicros: coveredFromMicros ?? given[0]!.atMicros,
     gaps,
     clusterOf: keyOfAddress,
@@ -209,7 +211,7 @@ test('a component is called as its file is, and none was left out of its index',
   const indexes: readonly (readonly [folder: string, names: readonly string[]])[] = [
     ['services/correlate/detectors', detectors.map(({ kind }) => kind.replaceAll(/[._]/g, '-'))],
     ['services/correlate/causes', [...new Set(causes.map(({ rule }) => rule))]],
-    ['services/collect/sources', sources.map(({ name }) => name)],
+    ['services/collect/sources', [...sources, ...fileSources].map(({ name }) => name)],
   ];
   for (const [folder, names] of indexes) {
     const { all, alone } = filesOf(folder);
@@ -229,11 +231,12 @@ test('a component is called as its file is, and none was left out of its index',
 
 const context: Context = { origin: 'example', gunzip: (bytes) => gunzipSync(bytes) };
 
-for (const source of sources) {
+for (const source of [...sources, ...fileSources]) {
+  const name = 'topic' in source ? source.topic : source.name;
   for (const { title, given, rows, fault, skipped } of source.examples)
-    test(`${source.topic}: ${title} is ${rows ? 'read' : fault ? `a fault: ${fault}` : `skipped: ${skipped}`}`, (t) => {
+    test(`${name}: ${title} is ${rows ? 'read' : fault ? `a fault: ${fault}` : `skipped: ${skipped}`}`, (t) => {
       const value = typeof given === 'string' ? new TextEncoder().encode(given) : given;
-      const decoded = source.decode(value, context);
+      const decoded = 'decode' in source ? source.decode(value, context) : decodedFile(source, value);
       t.is(decoded.rows.length, rows?.length ?? 0);
       for (const [index, row] of (rows ?? []).entries()) t.like(decoded.rows[index], row);
       t.deepEqual(
@@ -243,9 +246,21 @@ for (const source of sources) {
       t.deepEqual([...decoded.skipped.keys()], skipped === undefined ? [] : [skipped]);
     });
 
-  test(`${source.topic} has an input that decodes, one that must not, and a topic`, (t) => {
+  test(`${name} has an input that decodes, one that must not, and a topic where it comes by Kafka`, (t) => {
     t.true(source.examples.some(({ rows }) => rows !== undefined && rows.length > 0));
     t.true(source.examples.some(({ fault }) => fault !== undefined));
-    t.truthy(source.topic);
+    if ('topic' in source) t.truthy(source.topic);
   });
+}
+
+/** What a file holds comes at its end, or before it. */
+function decodedFile<Row>(source: FileSource<Row>, value: Uint8Array): Decoded<Row> {
+  const decoder = source.file(context);
+  const early = decoder.push(value);
+  const late = decoder.end();
+  return {
+    rows: [...early.rows, ...late.rows],
+    faults: [...early.faults, ...late.faults],
+    skipped: new Map([...early.skipped, ...late.skipped]),
+  };
 }

@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { CauselineError } from '../../shared/errors.js';
 import type { Fault } from '../../shared/evidence.js';
 import { sha256 } from '../../shared/hash.js';
-import { cloudtrailTable, metricPointsTable, spansTable } from '../../shared/store/columns.js';
+import { cloudtrailTable, metricPointsTable, simulationsTable, spansTable } from '../../shared/store/columns.js';
 import { MIGRATIONS } from '../../shared/store/migrations.js';
 import { close, lockDown, openForReading } from '../../shared/store/open.js';
 import { type Batch, emptyBatch, openStore, type Store } from '../../shared/store/store.js';
@@ -91,11 +91,11 @@ test('what is delivered again is counted and stored once, in one batch and acros
     metrics: [point('etcd_a'), point('etcd_b'), point('etcd_b')],
   };
   const first = await store.commit(batch(offered));
-  t.deepEqual(first.stored, { cloudtrail: 2, traces: 1, metrics: 2 });
+  t.like(first.stored, { cloudtrail: 2, traces: 1, metrics: 2 });
   t.like(first, { duplicates: 3, conflicts: 0 });
 
   const again = await store.commit(batch({ ...offered, cloudtrail: [...offered.cloudtrail, event('e3')] }));
-  t.deepEqual(again.stored, { cloudtrail: 1, traces: 0, metrics: 0 });
+  t.like(again.stored, { cloudtrail: 1, traces: 0, metrics: 0 });
   t.like(again, { commitSeq: 2n, duplicates: 8, conflicts: 0 });
   t.is(await count(store, 'cloudtrail_events'), 3);
   t.is(await count(store, 'spans'), 1);
@@ -316,7 +316,7 @@ test('times are TIMESTAMP, JSON columns are JSON, ids are VARCHAR, and the clock
 
 test('the column descriptors are in the order of the tables and of their types', async (t) => {
   const { connection } = await newStore(t);
-  for (const { table, columns } of [cloudtrailTable, spansTable, metricPointsTable(sha256)]) {
+  for (const { table, columns } of [cloudtrailTable, spansTable, metricPointsTable(sha256), simulationsTable]) {
     const have = await rows(connection, `SELECT column_name, column_type FROM (DESCRIBE _store.${table})`);
     t.deepEqual(
       columns.map(({ name, type }) => [name, type.toString()]),

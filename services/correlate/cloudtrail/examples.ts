@@ -1,6 +1,6 @@
 /** Builders of examples: acts and uses of a CI role, at so many seconds after EXAMPLE_START. */
 import { at } from '../examples.js';
-import type { Act, BucketChange, PolicyChange, TrailChange, Use, Uses } from './act.js';
+import type { Act, BucketChange, Membership, PolicyChange, Simulation, TrailChange, Use, Uses } from './act.js';
 import { readPolicy } from './iam-policy.js';
 import type { Selectors } from './selectors.js';
 
@@ -72,8 +72,37 @@ export const grant = (seconds: number, document: unknown, more: Partial<Omit<Pol
     action: 'iam:PutRolePolicy',
     eventName: 'PutRolePolicy',
     bucket: null,
-    detail: { of: 'policy', change: 'grant', policy: 'inline', statements: readPolicy(document) ?? null, ...more },
+    detail: {
+      of: 'policy',
+      change: 'grant',
+      group: null,
+      policy: 'inline',
+      statements: readPolicy(document) ?? null,
+      ...more,
+    },
   });
+
+export const USER = 'principal:arn:aws:iam::123456789012:user/ada';
+
+export const membership = (seconds: number, change: Membership['change']): Act =>
+  act(seconds, {
+    action: 'iam:AddUserToGroup',
+    eventName: change,
+    bucket: null,
+    detail: { of: 'membership', change, group: 'ops' },
+  });
+
+export const simulation = (seconds: number, more: Partial<Simulation> = {}): Simulation => ({
+  type: 'simulation',
+  atMicros: at(seconds),
+  action: 's3:DeleteObjectVersion',
+  resource: 'arn:aws:s3:::example/*',
+  allowed: true,
+  policies: ['ci-inline'],
+  missing: [],
+  evidenceId: `simulation-${seconds}-${more.resource ?? ''}`,
+  ...more,
+});
 
 export const allowing = (actions: readonly string[], resources: readonly string[]): unknown => ({
   Version: '2012-10-17',

@@ -1,4 +1,4 @@
-import type { Act, BucketChange, Detail, PolicyChange, PolicyText, TrailChange, Who } from './act.js';
+import type { Act, BucketChange, Detail, Membership, PolicyChange, PolicyText, TrailChange, Who } from './act.js';
 import { bearingOn, readPolicy, type Statement } from './iam-policy.js';
 import { cloudScopes } from './scopes.js';
 import { readSelectors } from './selectors.js';
@@ -74,7 +74,26 @@ const POLICY: Readonly<Record<string, PolicyChange['change']>> = {
   DeleteUserPolicy: 'revoke',
   DetachRolePolicy: 'revoke',
   DetachUserPolicy: 'revoke',
+  PutGroupPolicy: 'grant',
+  AttachGroupPolicy: 'grant',
+  DeleteGroupPolicy: 'revoke',
+  DetachGroupPolicy: 'revoke',
 };
+
+const MEMBERSHIP: Readonly<Record<string, Membership['change']>> = {
+  AddUserToGroup: 'join',
+  RemoveUserFromGroup: 'leave',
+};
+
+/** A role or user may be made with a boundary, or get one later. */
+const BOUNDARY = [
+  'CreateRole',
+  'CreateUser',
+  'PutRolePermissionsBoundary',
+  'PutUserPermissionsBoundary',
+  'DeleteRolePermissionsBoundary',
+  'DeleteUserPermissionsBoundary',
+];
 
 const POLICY_TEXT = ['CreatePolicy', 'CreatePolicyVersion', 'SetDefaultPolicyVersion'];
 
@@ -82,7 +101,7 @@ const POLICY_TEXT = ['CreatePolicy', 'CreatePolicyVersion', 'SetDefaultPolicyVer
 export const READ_WHOLE: readonly (readonly [eventSource: string, eventNames: readonly string[]])[] = [
   ['s3.amazonaws.com', Object.keys(SETTINGS)],
   ['cloudtrail.amazonaws.com', Object.keys(TRAIL)],
-  ['iam.amazonaws.com', [...Object.keys(POLICY), ...POLICY_TEXT]],
+  ['iam.amazonaws.com', [...Object.keys(POLICY), ...Object.keys(MEMBERSHIP), ...BOUNDARY, ...POLICY_TEXT]],
 ];
 
 /**
@@ -147,6 +166,8 @@ function detailOf(row: ActRow, { request, response }: Whole): Read | undefined {
     return row.bucket === null ? undefined : { scope: cloudScopes.bucket(row.bucket), detail: setting(request) };
   if (TRAIL[eventName]) return trailChange(row, TRAIL[eventName], request, response);
   if (POLICY[eventName]) return policyChange(row, POLICY[eventName], request);
+  if (MEMBERSHIP[eventName]) return membership(row, MEMBERSHIP[eventName], request);
+  if (BOUNDARY.includes(eventName)) return boundary(row, request);
   return POLICY_TEXT.includes(eventName) ? policyText(row, request, response) : undefined;
 }
 
@@ -163,15 +184,35 @@ function requestIn(raw: string): Whole {
 /* ---- IAM ---- */
 
 function policyChange(row: ActRow, change: PolicyChange['change'], request: Json): Read | undefined {
-  const user = textOf(request['userName']);
-  const role = textOf(request['roleName']);
+  const { account } = row.who;
+  const group = textOf(request['groupName']) ?? null;
   const policy = textOf(request['policyArn']) ?? textOf(request['policyName']);
-  const name = role ?? user;
-  if (name === undefined || policy === undefined || row.who.account === null) return undefined;
-  const scope = cloudScopes.principal(
-    `arn:aws:iam::${row.who.account}:${role === undefined ? 'user' : 'role'}/${name}`,
-  );
-  return { scope, detail: { of: 'policy', change, policy, statements: kept(request['policyDocument']) } };
+  const scope = group === null || account === null ? holderOf(row, request) : cloudScopes.policies(account);
+  if (scope === undefined || policy === undefined) return undefined;
+  return { scope, detail: { of: 'policy', change, group, policy, statements: kept(request['policyDocument']) } };
+}
+
+/** The role or user that a request of IAM is about. */
+function holderOf({ who: { account } }: ActRow, request: Json): string | undefined {
+  const role = textOf(request['roleName']);
+  const name = role ?? textOf(request['userName']);
+  if (name === undefined || account === null) return undefined;
+  return cloudScopes.principal(`arn:aws:iam::${account}:${role === undefined ? 'user' : 'role'}/${name}`);
+}
+
+function membership(row: ActRow, change: Membership['change'], request: Json): Read | undefined {
+  const group = textOf(request['groupName']);
+  const scope = holderOf(row, request);
+  return scope === undefined || group === undefined
+    ? undefined
+    : { scope, detail: { of: 'membership', change, group } };
+}
+
+function boundary(row: ActRow, request: Json): Read | undefined {
+  const policy = textOf(request['permissionsBoundary']) ?? null;
+  const scope = holderOf(row, request);
+  const says = policy !== null || !row.eventName.startsWith('Create');
+  return scope === undefined || !says ? undefined : { scope, detail: { of: 'boundary', policy } };
 }
 
 function policyText(row: ActRow, request: Json, response: Json): Read | undefined {
