@@ -13,6 +13,7 @@ import { clock, drawChain, lag, type Page, paint, verdict, wrap } from './draw.j
 import { originOf } from './origin.js';
 import { type ChainRow, conceals, type FindingRow, type LinkRow, readRevisionsOf, type WholeChain } from './read.js';
 import { jsonRows } from './rows.js';
+import { sessionsOf } from './sessions.js';
 
 const MARKS: Readonly<Record<Test['outcome'], string>> = { passed: '+', tolerated: '~', not_made: '?', failed: '-' };
 const RIVAL_MARKS: Partial<Readonly<Record<Rival['outcome'], string>>> = { REFUTED: '-', COMMON_CAUSE: '=' };
@@ -31,6 +32,7 @@ export async function explain(connection: DuckDBConnection, chain: WholeChain, p
     ...(await waitsFor(connection, chain, page)),
     ...chain.links.flatMap((link, index) => ['', ...explainLink(link, index + 1, findings, page)]),
     ...(await contradicted(connection, chain, page)),
+    ...(await begun(connection, chain, page)),
     '',
     paint(page, 'bold', 'Where it begins'),
     ...indented(rootSentence(root), page),
@@ -123,6 +125,13 @@ async function contradicted(connection: DuckDBConnection, chain: WholeChain, pag
     paint(page, 'bold', 'What the evidence supports and contradicts'),
     ...said.flatMap(({ supports, says }) => hanging(supports ? '+ ' : '- ', says, page)),
   ];
+}
+
+/** Whose sessions the calls in evidence were. */
+async function begun(connection: DuckDBConnection, chain: WholeChain, page: Page): Promise<string[]> {
+  const sessions = await sessionsOf(connection, chain);
+  if (sessions.length === 0) return [];
+  return ['', paint(page, 'bold', 'Who began the sessions'), ...sessions.flatMap((line) => hanging('', line, page))];
 }
 
 /** Filters that alert on CloudTrail's records (CloudWatch metric filters, EventBridge rules), as they were put before a moment. */

@@ -85,7 +85,7 @@ test('a right that was simulated days before its use is an overreach, and says w
     conditions_not_evaluated: ['no value for aws:SourceIp'],
   });
   t.true(overreach!.evidence.some(({ table }) => table === 'iam_simulations'));
-  t.like(said.links as object[], [{ rule: 'overreach-permits-purge', verdict: 'CONFIRMED' }]);
+  t.like(said.links, [{ rule: 'overreach-permits-purge', verdict: 'CONFIRMED' }]);
 });
 
 test('a simulation after the purge, and one of another time that a change has overtaken, say nothing of it', async (t) => {
