@@ -1,3 +1,4 @@
+import type { Denial } from './denials.js';
 import type { Statement } from './iam-policy.js';
 import type { Selectors } from './selectors.js';
 
@@ -92,8 +93,8 @@ export interface BucketChange {
     | 'acl';
   /** What it takes from the bucket's protection, in words; null for a change that takes nothing. */
   readonly weakens: string | null;
-  /** Of a bucket policy: it has statements that deny. */
-  readonly denies?: boolean;
+  /** Of a bucket policy: its statements that deny; null where it cannot be read. */
+  readonly denials?: readonly Denial[] | null;
 }
 
 /** Calls of one principal (or refused ones from one address) of one kind in a minute: which operations it tried, not each of them. */

@@ -1,4 +1,5 @@
 import type { Act, BucketChange, Detail, Membership, PolicyChange, PolicyText, TrailChange, Who } from './act.js';
+import { denialsIn } from './denials.js';
 import { bearingOn, readPolicy, type Statement } from './iam-policy.js';
 import { cloudScopes } from './scopes.js';
 import { readSelectors } from './selectors.js';
@@ -42,7 +43,7 @@ const SETTINGS: Readonly<Record<string, (request: Json) => BucketChange>> = {
     of: 'bucket',
     setting: 'policy',
     weakens: 'the bucket policy was deleted',
-    denies: false,
+    denials: [],
   }),
   PutBucketReplication: replication,
   DeleteBucketReplication: () => ({ of: 'bucket', setting: 'replication', weakens: 'replication was removed' }),
@@ -311,20 +312,20 @@ function objectLock(request: Json): BucketChange {
     : none('object lock');
 }
 
-/** A policy that lets everybody in, or one whose denials may be fewer than before. */
+/** A policy that lets everybody in; whether its denials are fewer than before is for who knows what was before. */
 function bucketPolicy(request: Json): BucketChange {
   const document = objectOf(
     typeof request['bucketPolicy'] === 'string' ? parsed(request['bucketPolicy']) : request['bucketPolicy'],
   );
   const statements = listOf(document['Statement']);
-  const denies = statements.some(({ Effect }) => Effect === 'Deny');
+  const denials = statements.length === 0 ? null : denialsIn(statements);
   const everybody = statements.some(
     ({ Effect, Principal, Condition }) =>
       Effect === 'Allow' &&
       Condition === undefined &&
       (Principal === '*' || [objectOf(Principal)['AWS']].flat().includes('*')),
   );
-  return { ...(everybody ? weaker('policy', 'the bucket policy lets everybody in') : none('policy')), denies };
+  return { ...(everybody ? weaker('policy', 'the bucket policy lets everybody in') : none('policy')), denials };
 }
 
 function replication(request: Json): BucketChange {
