@@ -64,10 +64,13 @@ const WHOLE = READ_WHOLE.map(
 /** A deletion of a version that was a delete marker is answered with `x-amz-delete-marker: true` (S3 API reference, DeleteObject). */
 const REMOVES_MARKER = `regexp_matches(raw, '"x-amz-delete-marker"\\s*:\\s*"?true')`;
 
+/** What the service recorded in the course of DeleteObjects (AwsServiceEvent) carries its request id. */
+const REQUEST = `CASE WHEN event_name = 'DeleteObjects' OR (event_name IN (${quoted(DELETIONS)}) AND contains(raw, '"AwsServiceEvent"')) THEN request_id END`;
+
 async function readActs(connection: DuckDBConnection, isNew: string, parts: Target, at: At): Promise<void> {
   const result = await connection.stream(
     `SELECT epoch_us(event_time)::DOUBLE, concat(left(body_hash, 32), coalesce(shared_event_id, event_id, left(body_hash, 32))), ${WHO}, region, event_name, action,
-       error_code, bucket, object_key, CASE WHEN ${WHOLE} THEN raw END, version_id IS NOT NULL AND event_name = 'DeleteObject' AND ${REMOVES_MARKER}
+       error_code, bucket, object_key, CASE WHEN ${WHOLE} THEN raw END, version_id IS NOT NULL AND event_name = 'DeleteObject' AND ${REMOVES_MARKER}, ${REQUEST}
      FROM _store.cloudtrail_events WHERE ${isNew} AND (${WHOLE} OR (event_source = 's3.amazonaws.com' AND event_name IN (${quoted(DELETIONS)})))`,
   );
   const callers = new Map<string, Who>();
@@ -89,6 +92,7 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
         key: text(8),
         raw: text(9),
         removesMarker: c[10]![row] as boolean,
+        request: text(11),
       };
       const scoped = readAct(read);
       if (scoped) at(scoped.scope, bucketOf(read.atMicros)).acts.push(scoped.act);

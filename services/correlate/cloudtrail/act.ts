@@ -18,6 +18,8 @@ export interface Act {
   readonly bucket: string | null;
   readonly key: string | null;
   readonly detail: Detail | null;
+  /** Of DeleteObjects, and of deletions that the service recorded in its course (bulk-calls.ts); else null. */
+  readonly request: string | null;
   readonly evidenceId: string;
 }
 

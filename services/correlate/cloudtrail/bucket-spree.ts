@@ -2,6 +2,7 @@ import type { Duration } from '../../../shared/duration.js';
 import type { Figure, FindingDraft, Kind } from '../../../shared/finding.js';
 import { type Detector, type DetectorExample, detector } from '../detector.js';
 import { type Act, type BucketChange, isDenial } from './act.js';
+import { attributed, type BulkCalls, noCalls } from './bulk-calls.js';
 import { cloudKeys, type Ended, evidenceOfSpree, SECOND_MICROS, type Spree, type SpreeState, sprees } from './spree.js';
 
 interface Definition {
@@ -42,24 +43,34 @@ export function bucketSpree(definition: Definition): Detector {
     subject: 'bucket',
     inputs: [{ of: 'acts' }],
     examples: definition.examples,
-    start: () => ({ sprees: groups.start(), settings: new Map() }),
-    step({ sprees: state, settings }, item, { subject }) {
+    start: () => ({ sprees: groups.start(), settings: new Map(), calls: noCalls() }),
+    step(state, item, { subject }) {
       if (item.type !== 'act') return [];
-      const ended = groups.pass(state, item.atMicros);
-      const taken = takes(item, before(settings, item));
-      if (taken === false) return drafts(ended, subject);
-      if (item.error === null) ended.push(...groups.add(state, item, typeof taken === 'string' ? taken : undefined));
-      else if (isDenial(item.error)) groups.refused(state, item);
-      return drafts(ended, subject);
+      return attributed(state.calls, item).flatMap((act) => drafts(stepAct(state, act), subject));
     },
-    end: ({ sprees: state }, { subject }) => drafts(groups.end(state), subject),
+    end({ sprees: state, calls }, { subject }) {
+      const ended = calls.waiting.flatMap((act) => stepAct({ sprees: state, calls, settings: new Map() }, act));
+      return drafts([...ended, ...groups.end(state)], subject);
+    },
   });
+
+  function stepAct({ sprees: state, settings }: State, act: Act): Ended[] {
+    const ended = groups.pass(state, act.atMicros);
+    const taken = takes(act, before(settings, act));
+    const { error, request, key } = act;
+    if (error === null && request !== null && key !== null) groups.names(state, act);
+    if (taken === false) return ended;
+    if (error === null) ended.push(...groups.add(state, act, typeof taken === 'string' ? taken : undefined));
+    else if (isDenial(error)) groups.refused(state, act);
+    return ended;
+  }
 }
 
 interface State {
   readonly sprees: SpreeState;
   /** How each setting was last put. */
   readonly settings: Map<BucketChange['setting'], BucketChange>;
+  readonly calls: BulkCalls;
 }
 
 /** What the setting was that an act changes, as far as it is in evidence; the act's own is kept from then on. */

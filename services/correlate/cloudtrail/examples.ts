@@ -27,6 +27,7 @@ export function act(seconds: number, more: Partial<Act> = {}): Act {
     bucket: 'example',
     key: null,
     detail: null,
+    request: null,
     evidenceId: id,
     ...more,
   };

@@ -16,6 +16,8 @@ export interface ActRow {
   readonly error: string | null;
   readonly bucket: string | null;
   readonly key: string | null;
+  /** The request's id, of DeleteObjects and of what the service recorded in its course. */
+  readonly request: string | null;
   /** The version was a delete marker: what it hid is there again. */
   readonly removesMarker: boolean;
   /** The record's text, where more than the columns is needed. */
@@ -144,6 +146,7 @@ export function readAct(row: ActRow): ScopedAct | undefined {
       bucket: row.bucket,
       key: row.key,
       detail,
+      request: row.request,
       evidenceId: row.evidenceId,
     },
   };
