@@ -82,7 +82,7 @@ export interface GoFailure {
   readonly failure: 'fetch' | 'checksum' | 'vendor';
   readonly module: string | null;
   readonly says: string;
-  /** Where it ran, and what it asked AWS for: entity keys. */
+  /** Where it ran, and what its service asked AWS for in the same trace, and as whom: entity keys. */
   readonly joins: readonly string[];
   readonly traceId: string;
   readonly evidenceId: string;
@@ -125,6 +125,8 @@ export interface Span {
   readonly text: string | null;
   readonly scale: number | null;
   readonly links: readonly { readonly traceId: string; readonly spanId: string }[];
-  /** Of a span with an error text: addresses of its host and ids of AWS requests, as entity keys. */
+  /** Of a span with an error text: addresses of its host, as entity keys. */
   readonly joins?: readonly string[];
+  /** The AWS request that it made, and the principal that it acted as, as entity keys. */
+  readonly acts?: readonly string[];
 }

@@ -111,7 +111,6 @@ function explainLink(link: LinkRow, number: number, findings: ReadonlyMap<string
 function rivalsSentence(link: LinkRow): string {
   if (link.basis.rivals.length > 0) return 'Rivals considered:';
   if (conceals(link)) return 'It hid the effect and brought nothing about.';
-  if (link.basis.role === 'condition') return 'It made the effect possible; what set it off is no rival of it.';
   return 'No other finding could have caused it.';
 }
 

@@ -110,6 +110,8 @@ export interface Use {
   readonly lastMicros: number;
   /** Of the first by time and id. */
   readonly firstId: string;
+  /** Its request, for spans that name theirs. */
+  readonly firstRequest: string | null;
   /** The least and greatest in the order of text: both, where there was more than one. */
   readonly principals: readonly string[];
   readonly callers: readonly string[];

@@ -118,6 +118,7 @@ export const use = (seconds: number, action: string, more: Partial<Use> = {}): U
   firstMicros: at(seconds),
   lastMicros: at(seconds),
   firstId: `use-${seconds}-${action}`,
+  firstRequest: null,
   principals: [ROLE],
   callers: ['arn:aws:sts::123456789012:assumed-role/ci-deployer/run-1'],
   sources: ['192.0.2.7'],
