@@ -8,6 +8,7 @@ import { installS3 } from '../../infra/launch/s3-server.js';
 import { causeline, start } from '../helpers/cli.js';
 import { flaky } from '../helpers/flaky.js';
 import { notRun } from '../helpers/not-run.js';
+import { keyServer } from '../helpers/public-keys.js';
 import { rows, temporaryFolder, value, withDuckDb } from '../helpers/store.js';
 import { BUCKET, type MadeTrail, madeHours, makeTrail } from '../helpers/trail.js';
 
@@ -24,12 +25,13 @@ async function s3ForTests(t: ExecutionContext): Promise<RunningS3 | undefined> {
   return own;
 }
 
-/** Puts a trail's objects, and its public keys, under a prefix. */
-async function put({ endpoint, env }: RunningS3, trail: MadeTrail, prefix: string): Promise<void> {
+/** Puts a trail's objects, and its public keys where they are to lie there, under a prefix. */
+async function put({ endpoint, env }: RunningS3, trail: MadeTrail, prefix: string, keys = true): Promise<void> {
   const credentials = { accessKeyId: env['AWS_ACCESS_KEY_ID']!, secretAccessKey: env['AWS_SECRET_ACCESS_KEY']! };
   const client = new S3Client({ endpoint, credentials, region: env['AWS_REGION']!, forcePathStyle: true });
   await client.send(new CreateBucketCommand({ Bucket: BUCKET })).catch(() => undefined); // another test made it
-  const objects: [key: string, body: Buffer | string][] = [...trail.objects, ['public-keys.json', trail.publicKeys]];
+  const objects: [key: string, body: Buffer | string][] = [...trail.objects];
+  if (keys) objects.push(['public-keys.json', trail.publicKeys]);
   for (let at = 0; at < objects.length; at += 20)
     await Promise.all(
       objects.slice(at, at + 20).map(([key, Body]) => {
@@ -130,4 +132,23 @@ test.serial('a time range is read by the days in the keys, from whatever folder 
     ),
   );
   t.deepEqual(found, [[6, 6]]); // files of 20:00 to 23:00, digests of 20:00 to 01:00
+});
+
+test.serial('keys that lie nowhere are asked for where AWS_ENDPOINT_URL_CLOUDTRAIL says', async (t) => {
+  const s3 = await s3ForTests(t);
+  if (!s3) return;
+  t.timeout(600_000);
+  const trail = madeHours(2, { region: 'us-west-2' });
+  await put(s3, trail, '', false);
+  const aws = await keyServer(trail.publicKeys);
+  t.teardown(aws.close);
+  const db = join(temporaryFolder(t), 's3.duckdb');
+  const env = { ...s3.env, AWS_ENDPOINT_URL_CLOUDTRAIL: aws.endpoint };
+  for (const folder of ['CloudTrail', 'CloudTrail-Digest']) {
+    const args = ['replay', `s3://${BUCKET}/AWSLogs/123456789012/${folder}/us-west-2/`, '--db', db];
+    const { code, stderr } = await causeline([...args, '--endpoint', s3.endpoint], { env });
+    t.is(code, 0, stderr);
+  }
+  const verified = JSON.parse((await causeline(['verify', '--db', db, '--json'])).stdout);
+  t.is(verified.log_files.verified, 4, JSON.stringify(verified));
 });
