@@ -1,6 +1,6 @@
 import { COVERAGE_TABLES, COVERAGE_VIEWS } from './coverage.js';
 import { POSITION_TABLES, POSITION_VIEWS } from './positions.js';
-import { TRAIL_COMPUTED, TRAIL_TABLES, TRAIL_VIEWS } from './trail.js';
+import { TRAIL_COMPUTED, TRAIL_TABLES, TRAIL_VERSIONS, TRAIL_VIEWS } from './trail.js';
 
 /**
  * The store's versions. Each statement runs in a transaction of its own, at start only; a version is recorded after its last statement.
@@ -225,5 +225,8 @@ const SIMULATIONS = `CREATE TABLE IF NOT EXISTS _store.iam_simulations (${PROVEN
 /** Relations are replaced as a whole by the newest version: they need tables of all versions. */
 export const MIGRATIONS: readonly Migration[] = [
   { version: 1, statements: [...TABLES, ...POSITION_TABLES, ...COVERAGE_TABLES, ...TRAIL_TABLES] },
-  { version: 2, statements: [SIMULATIONS, ...RELATIONS, ...POSITION_VIEWS, ...TRAIL_VIEWS, ...COVERAGE_VIEWS] },
+  {
+    version: 2,
+    statements: [SIMULATIONS, TRAIL_VERSIONS, ...RELATIONS, ...POSITION_VIEWS, ...TRAIL_VIEWS, ...COVERAGE_VIEWS],
+  },
 ];
