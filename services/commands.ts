@@ -218,9 +218,10 @@ export async function sqlCommand(query: string, { db, format }: { db: string; fo
 export async function rebuildCommand(options: { db: string }): Promise<void> {
   const { db, kept, notices, copied, revisions, recorded } = await rebuild(options.db);
   notify(notices);
-  const { cloudtrail_events: records, spans, metric_points: points } = copied;
+  const { cloudtrail_events: records, spans, metric_points: points, iam_simulations: simulations = 0 } = copied;
   const { added, revised, withdrawn } = recorded.chains;
-  print(`Evidence copied: ${records} CloudTrail records, ${spans} spans, ${points} metric points.`);
+  const more = simulations > 0 ? `, ${simulations} IAM simulations` : '';
+  print(`Evidence copied: ${records} CloudTrail records, ${spans} spans, ${points} metric points${more}.`);
   print(`History taken up from the ledger: ${revisions} ${revisions === 1 ? 'revision' : 'revisions'}.`);
   print(
     added + revised + withdrawn === 0

@@ -151,7 +151,7 @@ const COLUMNS = `concat_ws(' ', left(body_hash, 32), trace_id, span_id, parent_s
   (end_unix_nano // 1000)::DOUBLE, status = 'error', operation, target, target_key, rpc_status, http_status, resend_count,
   coalesce(exception_message, status_message), adjusted_count, nullif(links, '[]'),
   CASE WHEN coalesce(exception_message, status_message) IS NOT NULL THEN json_extract(resource, '$."host.ip"')::VARCHAR END,
-  CASE WHEN contains(attributes, '"aws.request') OR contains(attributes, '":"arn:') THEN concat_ws(chr(31), ${ACTS.join()}) END`;
+  CASE WHEN (contains(attributes, '"aws.request') OR contains(attributes, '":"arn:')) AND json_valid(attributes) THEN concat_ws(chr(31), ${ACTS.join()}) END`;
 
 /** Traces in pieces, each in the order of start time: of two spans with one id the first is read. */
 async function* pieces({ connection, cursor }: Spans, where: string): AsyncGenerator<StoredSpan[]> {

@@ -5,7 +5,7 @@ import { metrics } from './metrics.js';
 import { traces } from './traces.js';
 
 /** Every source that comes by Kafka, and in files: topics, catalogue, tests and docs are derived from this list. */
-export const sources = [cloudtrail, metrics, traces] as const;
+export const sources = [cloudtrail, traces, metrics] as const;
 
 /** Sources that come in files alone. */
 export const fileSources = [iam] as const;

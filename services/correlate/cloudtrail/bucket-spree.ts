@@ -48,9 +48,9 @@ export function bucketSpree(definition: Definition): Detector {
       if (item.type !== 'act') return [];
       return attributed(state.calls, item).flatMap((act) => drafts(stepAct(state, act), subject));
     },
-    end({ sprees: state, calls }, { subject }) {
-      const ended = calls.waiting.flatMap((act) => stepAct({ sprees: state, calls, settings: new Map() }, act));
-      return drafts([...ended, ...groups.end(state)], subject);
+    end(state, { subject }) {
+      const ended = state.calls.waiting.flatMap((act) => stepAct(state, act));
+      return drafts([...ended, ...groups.end(state.sprees)], subject);
     },
   });
 

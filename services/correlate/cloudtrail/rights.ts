@@ -156,10 +156,8 @@ export function widestRight(
     action,
     resource,
   );
-  const [granting] = decision.outcome === 'allowed' ? held.filter(({ statements }) => statements.some(decides)) : [];
-  function decides(statement: Statement): boolean {
-    return decision.by.includes(statement);
-  }
+  const decides = (statement: Statement) => decision.outcome === 'allowed' && decision.by.includes(statement);
+  const granting = held.find(({ statements }) => statements.some(decides));
   const statement = granting?.statements.find(decides);
   if (granting && statement && isWide(statement, action)) {
     const { name, atMicros, by, ids } = granting;
