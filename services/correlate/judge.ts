@@ -344,7 +344,7 @@ function asRival(other: Link, link: Link, cause: Finding): Rival {
 const beside = ({ role }: Link): string =>
   role === 'condition'
     ? 'it made the effect possible, which takes nothing from this cause'
-    : 'it set the effect off, which takes nothing from what made it possible';
+    : 'a cause beside this condition, from which it takes nothing';
 
 function rival(rule: Cause, cause: Finding, outcome: Rival['outcome'], says: string): Rival {
   return { causeFindingId: cause.id, kind: cause.kind, subject: cause.subject, rule: rule.rule, outcome, says };

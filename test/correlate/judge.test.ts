@@ -246,7 +246,7 @@ test('what made an effect possible stands among the rivals of what set it off, a
     ]);
   t.deepEqual(said(true), [
     ['off', 'CONFIRMED', []],
-    ['right', 'CONFIRMED', ['scan: it set the effect off']],
+    ['right', 'CONFIRMED', ['scan: a cause beside this condition']],
     ['scan', 'CONFIRMED', ['right: it made the effect possible']],
   ]);
   t.deepEqual(said(false), [
