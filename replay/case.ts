@@ -107,7 +107,7 @@ function listEntries(root: string): { id: string; isFile: boolean }[] {
     .sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-const LATER: readonly RegExp[] = [/^logs\//, /^iam\//];
+const LATER: readonly RegExp[] = [/^logs\//];
 
 /** What `aws s3api head-object` prints of a digest, beside it: its signature is in the object's metadata, not in the file. */
 const SIDECAR = '.metadata.json';
@@ -117,15 +117,16 @@ type Found = Omit<CaseFile, 'open' | 'delivered'>;
 /** A file for a source, why it is left unread, or nothing where it is no evidence. */
 function caseFile(root: string, id: string): Found | string | undefined {
   const path = join(root, id);
-  if (LATER.some((pattern) => pattern.test(id))) return 'not read yet: logs and IAM simulations';
+  if (LATER.some((pattern) => pattern.test(id))) return 'not read yet: logs';
   if (/^cloudtrail\/.*\/CloudTrail-Digest\//.test(id)) return digestFile(path, id);
   if (/^cloudtrail\/.*\.json(\.gz)?$/.test(id)) return { source: 'cloudtrail', path, id };
+  if (/^iam\/.*\.json(\.gz)?$/.test(id)) return { source: 'iam', path, id };
   if (/^traces\/.*\.jsonl(\.gz)?$/.test(id)) return { source: 'traces', path, id };
   if (/^metrics\/.*\.jsonl(\.gz)?$/.test(id)) return { source: 'metrics', path, id };
   if (/^metrics\/.*\.prom(\.gz)?$/.test(id)) return promFile(path, id);
   if (id.startsWith('s3-access/')) return { source: 's3-access', path, id }; // S3 gives them names without an ending
-  return /^(cloudtrail|traces|metrics)\//.test(id)
-    ? 'unknown ending: cloudtrail takes .json, traces .jsonl, metrics .jsonl and .prom, each plain or .gz'
+  return /^(cloudtrail|traces|metrics|iam)\//.test(id)
+    ? 'unknown ending: cloudtrail and iam take .json, traces .jsonl, metrics .jsonl and .prom, each plain or .gz'
     : undefined;
 }
 

@@ -177,6 +177,7 @@ function evidenceLine({ collected }: Replayed): string {
     `${read.traces} spans`,
     `${read.metrics} metric points`,
     ...(read['s3-access'] > 0 ? [`${read['s3-access']} access log records`] : []),
+    ...(read.iam > 0 ? [`${read.iam} IAM simulations`] : []),
     `${EVIDENCE.reduce((sum, name) => sum + read[name] - stored[name], 0)} known already`,
   ];
   return `Read ${parts.join(', ')}; ${collected.quarantined} quarantined.`;
@@ -270,10 +271,20 @@ export async function sqlCommand(query: string, { db, format }: { db: string; fo
 export async function rebuildCommand(options: { db: string }): Promise<void> {
   const { db, kept, notices, copied, revisions, recorded } = await rebuild(options.db);
   notify(notices);
-  const { cloudtrail_events: records, spans, metric_points: points, s3_access_records: lines = 0 } = copied;
+  const {
+    cloudtrail_events: records,
+    spans,
+    metric_points: points,
+    s3_access_records: lines = 0,
+    iam_simulations: simulations = 0,
+  } = copied;
   const { added, revised, withdrawn } = recorded.chains;
+  const more = [
+    ...(lines > 0 ? [`${lines} access log records`] : []),
+    ...(simulations > 0 ? [`${simulations} IAM simulations`] : []),
+  ];
   print(
-    `Evidence copied: ${records} CloudTrail records, ${spans} spans, ${points} metric points${lines > 0 ? `, ${lines} access log records` : ''}.`,
+    `Evidence copied: ${[`${records} CloudTrail records`, `${spans} spans`, `${points} metric points`, ...more].join(', ')}.`,
   );
   print(`History taken up from the ledger: ${revisions} ${revisions === 1 ? 'revision' : 'revisions'}.`);
   print(

@@ -134,7 +134,7 @@ export interface S3AccessRow extends EvidenceRow {
 }
 
 /** The kinds of evidence, by the names that quarantine, coverage and inputs have for them. */
-export const EVIDENCE = ['cloudtrail', 'traces', 'metrics', 's3-access'] as const;
+export const EVIDENCE = ['cloudtrail', 'traces', 'metrics', 's3-access', 'iam'] as const;
 
 export type EvidenceName = (typeof EVIDENCE)[number];
 
@@ -144,6 +144,7 @@ export interface EvidenceRows {
   readonly traces: SpanRow;
   readonly metrics: MetricRow;
   readonly 's3-access': S3AccessRow;
+  readonly iam: SimulationRow;
 }
 
 export type Flag =
@@ -165,6 +166,23 @@ export type Flag =
   | 'unknown_event_version'
   | 'unverifiable_origin'
   | 'zero_time';
+
+/** What IAM's policy simulator answered for one action on one resource. Natural identity: principal, moment, action and resource. */
+export interface SimulationRow extends EvidenceRow {
+  /** Of the user, group or role whose policies were simulated. */
+  readonly principalArn: string;
+  readonly simulatedAtMicros: bigint;
+  readonly action: string;
+  /** An ARN, which may end with a wildcard, or `*`. */
+  readonly resource: string;
+  readonly decision: 'allowed' | 'explicitDeny' | 'implicitDeny';
+  /** Names of the policies whose statements decided. */
+  readonly policies: readonly string[];
+  /** Keys of conditions for which the simulation was given no value: they were not evaluated. */
+  readonly missingContext: readonly string[];
+  /** The result's own text, in canonical JSON. */
+  readonly result: string;
+}
 
 /** Why an input, or a part of it, is in quarantine. One word a reason; `detail` says what and where. */
 export type FaultReason =

@@ -42,7 +42,7 @@ export type Figure =
   | readonly number[]
   | Readonly<Record<string, number>>;
 
-export type EvidenceTableName = 'cloudtrail_events' | 'spans' | 'metric_points';
+export type EvidenceTableName = 'cloudtrail_events' | 'spans' | 'metric_points' | 'iam_simulations';
 
 export interface EvidenceRef {
   readonly table: EvidenceTableName;

@@ -99,24 +99,46 @@ function inputOf(client: S3Client, wanted: Wanted, listed: Listed): InputFile {
  * that years beside it cost nothing. Without one, or below such a folder, all is listed.
  */
 async function* list(client: S3Client, wanted: Wanted): AsyncGenerator<Listed> {
-  const { bucket, prefix, fromMicros, toMicros } = wanted;
+  yield* inRange(wanted, {
+    below: (prefix, after) =>
+      pages(client, { Bucket: wanted.bucket, Prefix: prefix, ...(after && { StartAfter: after }) }),
+    async *folders(prefix) {
+      for await (const answer of answers(client, { Bucket: wanted.bucket, Prefix: prefix, Delimiter: '/' }))
+        yield { folders: answer.CommonPrefixes, listed: listedIn(answer) };
+    },
+  });
+}
+
+/** A way of listing a bucket: of objects, or of their versions. */
+export interface Way<T extends { readonly key: string }> {
+  /** All below a prefix, in the order of keys, after one of them. */
+  below(prefix: string, after: string | undefined): AsyncIterable<T>;
+  /** The folders and objects right below a prefix. */
+  folders(prefix: string): AsyncIterable<{
+    readonly folders: readonly { readonly Prefix?: string | undefined }[] | undefined;
+    readonly listed: readonly T[];
+  }>;
+}
+
+/** What lies in the range that is wanted, by whatever way. */
+export async function* inRange<T extends { readonly key: string }>(wanted: Wanted, way: Way<T>): AsyncGenerator<T> {
+  const { prefix, fromMicros, toMicros } = wanted;
   if (fromMicros === null && toMicros === null) {
-    yield* pages(client, { Bucket: bucket, Prefix: prefix });
+    yield* way.below(prefix, undefined);
     return;
   }
-  for await (const folder of regionFolders(client, bucket, prefix)) {
+  for await (const folder of regionFolders(way, prefix)) {
     if ('key' in folder) yield folder;
-    else yield* ofRange(client, wanted, folder.folder);
+    else yield* ofRange(wanted, way, folder.folder);
   }
 }
 
-async function* ofRange(
-  client: S3Client,
-  { bucket, fromMicros, toMicros }: Wanted,
+async function* ofRange<T extends { readonly key: string }>(
+  { fromMicros, toMicros }: Wanted,
+  way: Way<T>,
   folder: string,
-): AsyncGenerator<Listed> {
-  const first = fromMicros === null ? undefined : folder + dayOf(fromMicros);
-  for await (const listed of pages(client, { Bucket: bucket, Prefix: folder, ...(first && { StartAfter: first }) })) {
+): AsyncGenerator<T> {
+  for await (const listed of way.below(folder, fromMicros === null ? undefined : folder + dayOf(fromMicros))) {
     const key = trailKey(listed.key);
     if (!key || (fromMicros !== null && key.atMicros < fromMicros)) continue;
     const until = toMicros === null ? Number.POSITIVE_INFINITY : toMicros + LATE_MICROS[key.kind];
@@ -134,12 +156,11 @@ const BELOW = /(?:^|\/)AWSLogs\/(?:o-[a-z0-9]+\/)?\d{12}\/CloudTrail(?:-[A-Za-z]
 /** Folders above AWSLogs/ that are looked into, so many levels deep. */
 const MOST_ABOVE = 4;
 
-async function* regionFolders(
-  client: S3Client,
-  bucket: string,
+async function* regionFolders<T extends { readonly key: string }>(
+  way: Way<T>,
   prefix: string,
   depth = 0,
-): AsyncGenerator<Listed | { readonly folder: string }> {
+): AsyncGenerator<T | { readonly folder: string }> {
   if (REGION_FOLDER.test(prefix) || BELOW.test(prefix)) {
     yield { folder: prefix };
     return;
@@ -147,11 +168,11 @@ async function* regionFolders(
   const above = !prefix.includes('AWSLogs/');
   if (above ? depth > MOST_ABOVE : !ON_THE_WAY.test(prefix) && prefix.endsWith('/')) return;
   const folders: string[] = [];
-  for await (const answer of answers(client, { Bucket: bucket, Prefix: prefix, Delimiter: '/' })) {
-    for (const { Prefix } of answer.CommonPrefixes ?? []) if (Prefix) folders.push(Prefix);
-    for (const listed of listedIn(answer)) if (listed.key.endsWith('public-keys.json')) yield listed;
+  for await (const { folders: found, listed } of way.folders(prefix)) {
+    for (const { Prefix } of found ?? []) if (Prefix) folders.push(Prefix);
+    for (const one of listed) if (one.key.endsWith('public-keys.json')) yield one;
   }
-  for (const folder of folders) yield* regionFolders(client, bucket, folder, depth + 1);
+  for (const folder of folders) yield* regionFolders(way, folder, depth + 1);
 }
 
 interface Listing {
@@ -233,7 +254,7 @@ class Download {
 }
 
 /** Tries again what may be better the next time; throws CauselineError when it is not. */
-async function tried<T>(request: () => Promise<T>, what: string): Promise<T> {
+export async function tried<T>(request: () => Promise<T>, what: string): Promise<T> {
   for (let tries = 1; ; ) {
     try {
       return await request();

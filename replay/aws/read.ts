@@ -1,11 +1,13 @@
+import type { S3Client } from '@aws-sdk/client-s3';
 import { type Collected, collectFiles } from '../../services/collect/index.js';
 import { CauselineError } from '../../shared/errors.js';
 import type { Store } from '../../shared/store/store.js';
-import { recordLook } from '../../shared/store/trail.js';
+import { recordLook, recordVersions } from '../../shared/store/trail.js';
 import { cloudtrailClient, s3Client } from './clients.js';
 import { publicKeysOf } from './keys.js';
 import { lookupPages } from './lookup.js';
-import { objectsOf, S3_ARCHIVE } from './objects.js';
+import { objectsOf, S3_ARCHIVE, type Wanted } from './objects.js';
+import { versionsOf } from './versions.js';
 
 /** What is asked for, microseconds, and the time at which it is. */
 export interface Asked {
@@ -42,6 +44,7 @@ export async function readS3(
     const files = objectsOf(client, { bucket, prefix, fromMicros, toMicros }, isKnown, leave);
     const collected = await collectFiles(store, files, { nowUnixNano, onProgress });
     await readKeys(store, asked, leave);
+    await readVersions(store, client, { bucket, prefix, fromMicros, toMicros }, leave);
     const due = Number(nowUnixNano / 1000n) - 2 * HOUR_MICROS;
     await recordLook(store.connection, {
       archive: S3_ARCHIVE,
@@ -54,6 +57,21 @@ export async function readS3(
     return { collected, ignored };
   } finally {
     client.destroy();
+  }
+}
+
+/** Who may read objects may not be let to list their versions: then what was overwritten or deleted leaves no trace here. */
+async function readVersions(
+  store: Store,
+  client: S3Client,
+  wanted: Wanted,
+  leave: (reason: string) => void,
+): Promise<void> {
+  try {
+    await recordVersions(store.connection, await versionsOf(client, wanted));
+  } catch (cause) {
+    if (!(cause instanceof CauselineError)) throw cause;
+    leave(`older versions and delete markers were not seen (${cause.message})`);
   }
 }
 

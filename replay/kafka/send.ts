@@ -58,7 +58,7 @@ function withTopics(opened: Case, topics: Readonly<Record<string, string>>): Cas
   const files = opened.files.filter(({ source }) => topics[source] !== undefined);
   const left = opened.files.length - files.length;
   const ignored = new Map(opened.ignored);
-  if (left > 0) ignored.set('no topic is for them (S3 access logs have none)', left);
+  if (left > 0) ignored.set('no topic is for them: they come in a case folder alone', left);
   return { ...opened, files, ignored };
 }
 

@@ -7,6 +7,7 @@ const TIMES: Readonly<Record<EvidenceTableName, string>> = {
   cloudtrail_events: 'event_time',
   spans: 'start_time',
   metric_points: 'time',
+  iam_simulations: 'simulated_at',
 };
 
 /** What of these findings' evidence came with a later commit than this one, and how long after it happened. */

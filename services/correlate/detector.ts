@@ -49,6 +49,8 @@ export interface DetectorExample {
   readonly title: string;
   readonly given: readonly Item[];
   readonly fires: boolean;
+  /** Whose items these are, where it matters. */
+  readonly subject?: string;
   /** For kinds that judge silence before the first item: when evidence began. */
   readonly coveredFromMicros?: number;
   /** What is missing of the subject. */

@@ -1,4 +1,4 @@
-import type { Act, LogFile, Prefixes, Uses } from './cloudtrail/act.js';
+import type { Act, LogFile, Prefixes, Simulation, Uses } from './cloudtrail/act.js';
 
 /** What detectors fold over: one subject's evidence, in event time. */
 
@@ -82,7 +82,7 @@ export interface GoFailure {
   readonly failure: 'fetch' | 'checksum' | 'vendor';
   readonly module: string | null;
   readonly says: string;
-  /** Where it ran, and what it asked AWS for: entity keys. */
+  /** Where it ran, and what its service asked AWS for in the same trace, and as whom: entity keys. */
   readonly joins: readonly string[];
   readonly traceId: string;
   readonly evidenceId: string;
@@ -97,12 +97,12 @@ export interface EtcdWrite {
   readonly ok: boolean;
 }
 
-export type Item = Scrape | Requests | Attempt | GoFailure | Act | Uses | Prefixes | LogFile;
+export type Item = Scrape | Requests | Attempt | GoFailure | Act | Uses | Prefixes | LogFile | Simulation;
 
 /** What a detector reads: items of traces or of CloudTrail by name, or metrics of etcd clusters. */
 export type Input =
   | { readonly of: 'requests' | 'attempts' | 'go_failures' }
-  | { readonly of: 'acts' | 'uses' | 'prefixes' | 'log_files' }
+  | { readonly of: 'acts' | 'uses' | 'prefixes' | 'log_files' | 'simulations' }
   | { readonly of: 'series'; readonly metric: string; readonly where?: Readonly<Record<string, string>> };
 
 /** Spans as correlate reads them from the store. */
@@ -125,6 +125,8 @@ export interface Span {
   readonly text: string | null;
   readonly scale: number | null;
   readonly links: readonly { readonly traceId: string; readonly spanId: string }[];
-  /** Of a span with an error text: addresses of its host and ids of AWS requests, as entity keys. */
+  /** Of a span with an error text: addresses of its host, as entity keys. */
   readonly joins?: readonly string[];
+  /** The AWS request that it made, and the principal that it acted as, as entity keys. */
+  readonly acts?: readonly string[];
 }

@@ -1,6 +1,6 @@
 import type { Link, Rival, Test, Verdict } from '../../shared/chain.js';
 import { humanMicros, micros } from '../../shared/duration.js';
-import { shared } from '../../shared/entity.js';
+import { type EntityType, shared } from '../../shared/entity.js';
 import type { Finding } from '../../shared/finding.js';
 import { groupBy } from '../../shared/group.js';
 import type { Cause, Judgement, Refuted, Surroundings } from './cause.js';
@@ -210,11 +210,14 @@ function identityTest(rule: Cause, cause: Finding, effect: Finding): Test {
   };
 }
 
+/** Each has many requests, and not all are kept: that none is in common says nothing. */
+const NEVER_CONFLICT: readonly EntityType[] = ['request'];
+
 /** One type in common is enough; all that both know being different excludes. */
 function anyIdentity(rule: Cause, cause: Finding, effect: Finding): Test {
   const known = rule.shared.flatMap((type) => {
     const common = shared(type, cause.keys, effect.keys);
-    return common ? [{ type, common }] : [];
+    return common && (common.length > 0 || !NEVER_CONFLICT.includes(type)) ? [{ type, common }] : [];
   });
   const both = known.flatMap(({ common }) => common);
   if (both.length > 0)
@@ -263,11 +266,14 @@ function weighRivals(judged: readonly Judged[], findings: ReadonlyMap<string, Fi
     .map((link): Link => {
       const others = linksTo
         .get(link.effectFindingId)!
-        .filter((other) => other.causeFindingId !== link.causeFindingId && compete(link, other));
+        .filter((other) => other.causeFindingId !== link.causeFindingId && explains(link) && explains(other));
       const ours = rootsOf(link.causeFindingId);
       const close = others.some(
         (other) =>
-          accepted(other) && advantage(link, other) <= ABOUT_AS_MUCH && !overlap(ours, rootsOf(other.causeFindingId)),
+          accepted(other) &&
+          compete(link, other) &&
+          advantage(link, other) <= ABOUT_AS_MUCH &&
+          !overlap(ours, rootsOf(other.causeFindingId)),
       );
       const ends = [findings.get(link.causeFindingId)!, findings.get(link.effectFindingId)!] as const;
       const rivals = [
@@ -290,7 +296,10 @@ function weighRivals(judged: readonly Judged[], findings: ReadonlyMap<string, Fi
     .sort(byRuleAndEnds);
 }
 
-/** What made an effect possible, or hid it, is no rival of what brought it about. */
+/** What hid an effect explains nothing of it. */
+const explains = ({ role }: Link): boolean => role !== 'concealment';
+
+/** What made an effect possible takes nothing from what brought it about, nor from another condition: each is needed. */
 const compete = (a: Link, b: Link): boolean => a.role === undefined && b.role === undefined;
 
 /** By how much a candidate explains an effect better than another one: the tests passed, and the dose where both could be compared. */
@@ -328,9 +337,14 @@ function asRival(other: Link, link: Link, cause: Finding): Rival {
     subject: cause.subject,
     rule: other.rule,
     outcome: other.verdict,
-    says: against.length > 0 ? against.join('; ') : 'it passes the same tests',
+    says: [...against, ...(compete(other, link) ? [] : [beside(other)])].join('; ') || 'it passes the same tests',
   };
 }
+
+const beside = ({ role }: Link): string =>
+  role === 'condition'
+    ? 'it made the effect possible, which takes nothing from this cause'
+    : 'a cause beside this condition, from which it takes nothing';
 
 function rival(rule: Cause, cause: Finding, outcome: Rival['outcome'], says: string): Rival {
   return { causeFindingId: cause.id, kind: cause.kind, subject: cause.subject, rule: rule.rule, outcome, says };

@@ -1,5 +1,5 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { entityKey } from '../../shared/entity.js';
+import { type EntityType, entityKey } from '../../shared/entity.js';
 import { groupBy } from '../../shared/group.js';
 import { chunksOf } from '../../shared/store/chunks.js';
 import type { Span } from './item.js';
@@ -155,11 +155,28 @@ async function windows(connection: DuckDBConnection): Promise<Range[]> {
   return rows.getRows() as unknown as Range[];
 }
 
+/**
+ * What AWS knows a span by: the request's id (`aws.request_id`; instrumentations before it wrote `aws.request.id` and `aws.requestId`), and who asked, where
+ * that is an ARN (`enduser.id`, `user.id`, `aws.principal.arn`).
+ */
+const ACTS = [
+  entityOf('request', ['aws.request_id', 'aws.request.id', 'aws.requestId']),
+  entityOf('principal', ['enduser.id', 'user.id', 'aws.principal.arn'], 'arn:%:iam:%', 'arn:%:sts:%'),
+];
+
+/** The first of some attributes as an entity key, in SQL; NULL where it is not like one of the patterns. */
+function entityOf(type: EntityType, names: readonly string[], ...patterns: readonly string[]): string {
+  const value = `coalesce(${names.map((name) => `attributes->>'$."${name}"'`).join()})`;
+  const like = patterns.map((pattern) => `${value} LIKE '${pattern}'`).join(' OR ');
+  return like === '' ? `'${type}:' || ${value}` : `CASE WHEN ${like} THEN '${type}:' || ${value} END`;
+}
+
 /** The ids, which hold no space, come as one text: reading a text from DuckDB costs more than cutting it. */
 const COLUMNS = `concat_ws(' ', left(body_hash, 32), trace_id, span_id, parent_span_id), service, scope, kind, (start_unix_nano // 1000)::DOUBLE,
   (end_unix_nano // 1000)::DOUBLE, status = 'error', operation, target, target_key, rpc_status, http_status, resend_count,
   coalesce(exception_message, status_message), adjusted_count, nullif(links, '[]'),
-  CASE WHEN coalesce(exception_message, status_message) IS NOT NULL THEN json_extract(resource, '$."host.ip"')::VARCHAR END`;
+  CASE WHEN coalesce(exception_message, status_message) IS NOT NULL THEN json_extract(resource, '$."host.ip"')::VARCHAR END,
+  CASE WHEN (contains(attributes, '"aws.request') OR contains(attributes, '":"arn:')) AND json_valid(attributes) THEN concat_ws(chr(31), ${ACTS.join()}) END`;
 
 /** Traces in pieces, each in the order of start time: of two spans with one id the first is read. */
 async function* pieces({ connection, cursor }: Spans, which: readonly string[]): AsyncGenerator<StoredSpan[]> {
@@ -206,7 +223,8 @@ async function* pieces({ connection, cursor }: Spans, which: readonly string[]):
         scale: at(14) as number | null,
         links: linksOf(at(15) as string | null),
         joins: addressesOf(at(16) as string | null),
-        isNew: at(17) as boolean,
+        acts: (at(17) as string | null)?.split('\u001f').filter((key) => key !== '') ?? [],
+        isNew: at(18) as boolean,
       };
       if (piece[0] && (piece[0].traceId !== span.traceId || span.startMicros - latest > QUIET_MICROS)) {
         yield piece;

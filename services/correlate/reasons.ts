@@ -119,6 +119,7 @@ const WORDS: Readonly<Record<EvidenceTableName, string>> = {
   cloudtrail_events: 'CloudTrail records',
   spans: 'spans',
   metric_points: 'scrapes',
+  iam_simulations: 'IAM simulations',
 };
 
 /** Sooner than this is not worth a word. */

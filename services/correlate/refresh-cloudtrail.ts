@@ -57,10 +57,13 @@ const WHOLE = READ_WHOLE.map(
   ([source, names]) => `(event_source = '${source}' AND event_name IN (${quoted(names)}))`,
 ).join(' OR ');
 
+/** What the service recorded in the course of DeleteObjects (AwsServiceEvent) carries its request id. */
+const REQUEST = `CASE WHEN event_name = 'DeleteObjects' OR (event_name IN (${quoted(DELETIONS)}) AND contains(raw, '"AwsServiceEvent"')) THEN request_id END`;
+
 async function readActs(connection: DuckDBConnection, isNew: string, parts: Target, at: At): Promise<void> {
   const result = await connection.stream(
     `SELECT epoch_us(event_time)::DOUBLE, concat(left(body_hash, 32), coalesce(shared_event_id, event_id, left(body_hash, 32))), ${WHO}, region, event_name, action,
-       error_code, bucket, object_key, CASE WHEN ${WHOLE} THEN raw END, CASE WHEN version_id IS NOT NULL AND event_name = 'DeleteObject' THEN ${ANSWERED_MARKER} ELSE false END
+       error_code, bucket, object_key, CASE WHEN ${WHOLE} THEN raw END, CASE WHEN version_id IS NOT NULL AND event_name = 'DeleteObject' THEN ${ANSWERED_MARKER} ELSE false END, ${REQUEST}
      FROM _store.cloudtrail_events WHERE ${isNew} AND (${WHOLE} OR (event_source = 's3.amazonaws.com' AND event_name IN (${quoted(DELETIONS)})))`,
   );
   const callers = new Map<string, Who>();
@@ -82,6 +85,7 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
         key: text(8),
         raw: text(9),
         removesMarker: c[10]![row] as boolean,
+        request: text(11),
       };
       const scoped = readAct(read);
       if (scoped) at(scoped.scope, bucketOf(read.atMicros)).acts.push(scoped.act);
@@ -97,12 +101,12 @@ const LOOKS = `(read_only AND (event_category IS DISTINCT FROM 'Data' OR starts_
 /** What is kept of a principal: looking around, what was refused, and what is destructive. Services act on behalf of others. */
 async function readUses(connection: DuckDBConnection, isNew: string, parts: Target, at: At): Promise<void> {
   const result = await connection.stream(
-    `WITH calls AS (SELECT ${PRINCIPAL} AS principal, principal_arn AS caller, source_ip, account_id, action, event_time, body_hash, ${OUTCOME} AS outcome,
+    `WITH calls AS (SELECT ${PRINCIPAL} AS principal, principal_arn AS caller, source_ip, account_id, action, event_time, body_hash, request_id, ${OUTCOME} AS outcome,
        action IN (${quoted(DESTRUCTIVE)}) AS destructive, CASE WHEN destructive THEN bucket END AS object
      FROM _store.cloudtrail_events WHERE ${isNew} AND ${PRINCIPAL} IS NOT NULL AND action IS NOT NULL
        AND principal_type IS DISTINCT FROM 'AWSService' AND (${LOOKS} OR error_code IS NOT NULL OR destructive))
      SELECT principal, epoch_us(time_bucket(INTERVAL 1 MINUTE, event_time))::DOUBLE AS minute, action, object, outcome, count(*)::DOUBLE,
-       epoch_us(max(event_time))::DOUBLE, min(concat(epoch_us(event_time), ' ', left(body_hash, 32))), min(caller), max(caller), min(source_ip), max(source_ip),
+       epoch_us(max(event_time))::DOUBLE, min(concat(epoch_us(event_time), ' ', left(body_hash, 32), ' ', request_id)), min(caller), max(caller), min(source_ip), max(source_ip),
        account_id, CASE WHEN outcome = 'denied' THEN source_ip END AS refused_from
      FROM calls GROUP BY principal, minute, action, object, outcome, account_id, refused_from`,
   );
@@ -111,7 +115,7 @@ async function readUses(connection: DuckDBConnection, isNew: string, parts: Targ
     for (let row = 0; row < chunk.rowCount; row++) {
       const text = (column: number) => c[column]![row] as string | null;
       const pair = (column: number) => extremes([text(column), text(column + 1)].filter((one) => one !== null));
-      const [firstMicros, firstId] = text(7)!.split(' ') as [string, string];
+      const [firstMicros, firstId, firstRequest] = text(7)!.split(' ') as [string, string, string];
       const principal = text(0)!;
       const use = {
         action: text(2)!,
@@ -121,6 +125,7 @@ async function readUses(connection: DuckDBConnection, isNew: string, parts: Targ
         firstMicros: Number(firstMicros),
         lastMicros: c[6]![row] as number,
         firstId,
+        firstRequest: firstRequest === '' ? null : firstRequest,
         principals: [principal],
         callers: pair(8),
         sources: pair(10),

@@ -9,12 +9,13 @@ import {
 } from '@duckdb/node-api';
 import { appendRows } from '../../shared/store/append.js';
 import { chunksOf } from '../../shared/store/chunks.js';
-import { cloudPart } from './cloudtrail/part.js';
+import { type CloudPart, cloudPart } from './cloudtrail/part.js';
 import { isCloudScope } from './cloudtrail/scopes.js';
 import type { Input } from './item.js';
 import { type Spans, type StoredSpan, tracePieces } from './pieces.js';
 import { type Bucket, type Kept, type Scoped, type Since, sinceThen } from './refold.js';
 import { refreshCloudTrail } from './refresh-cloudtrail.js';
+import { refreshSimulations } from './refresh-simulations.js';
 import {
   addHops,
   addRequest,
@@ -70,6 +71,7 @@ export async function refresh(
   const stale = await refreshTraces(spans, parts, orphans);
   await refreshScrapes(reader, cursor, inputs, parts);
   await refreshCloudTrail(reader, cursor, parts);
+  await refreshSimulations(reader, cursor, (scope, bucket) => parts.at(scope, bucket) as CloudPart);
   await put(parts, false);
   for (const places of inGroups([...stale.values()].sort(byTime), STALE_AT_ONCE))
     await put(await rebuild(spans, places), true);

@@ -274,7 +274,8 @@ function failures(nodes: readonly Node[]): ByService<GoFailure>[] {
     if (error) for (let above = node.parent; above; above = above.parent) repeated.add(above);
   return [...told].flatMap(([node, error]) => {
     if (!error || repeated.has(node)) return [];
-    const { service, endMicros, traceId, evidenceId, joins = [] } = node.span; // a download that times out has failed when its span ends
+    const { service, endMicros, traceId, evidenceId } = node.span; // a download that times out has failed when its span ends
+    const joins = [...(node.span.joins ?? []), ...actsOf(service, nodes)];
     return [
       {
         service,
@@ -283,6 +284,10 @@ function failures(nodes: readonly Node[]): ByService<GoFailure>[] {
     ];
   });
 }
+
+/** Requests of a service in one trace: a build is known to AWS by them. */
+const actsOf = (service: string, nodes: readonly Node[]): string[] =>
+  [...new Set(nodes.flatMap(({ span }) => (span.service === service ? (span.acts ?? []) : [])))].sort();
 
 function parentless({ span }: Node): ByService<Parentless> {
   const called = span.kind === 'server' || span.kind === 'consumer';

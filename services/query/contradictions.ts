@@ -29,7 +29,7 @@ type Teller = (finding: Told, filters: readonly AlertFilter[]) => Statement | un
 const ABOUT: Partial<Readonly<Record<FindingRow['kind'], readonly Teller[]>>> = {
   's3.version_purge': [permanent, recursiveRemove, mfaDelete, alertOnWrongName],
   's3.bulk_delete': [recoverable],
-  'iam.overreach': [grantedBefore],
+  'iam.overreach': [grantedBefore, simulatedBefore],
 };
 
 const supported = (says: string): Statement => ({ supports: true, says });
@@ -78,9 +78,19 @@ function recoverable({ subject }: Told): Statement {
   );
 }
 
-function grantedBefore({ measured }: Told): Statement {
+function grantedBefore({ measured }: Told): Statement | undefined {
+  if (typeof measured['granted_at'] !== 'string') return undefined;
   return supported(
     `The right was there before: policy ${text(measured['policy'])} allows ${text(measured['action'])} since ${text(measured['granted_at'])}, put by ${text(measured['granted_by'])}.`,
+  );
+}
+
+/** What IAM's simulator had been asked says nothing of policies that were given no value for their conditions. */
+function simulatedBefore({ measured }: Told): Statement | undefined {
+  const said = [measured['simulated']].flat().filter((one): one is string => typeof one === 'string');
+  if (said.length === 0) return undefined;
+  return supported(
+    `SimulatePrincipalPolicy had been asked before the first use: ${text(measured['action'])} was ${said.join('; ')}. It says what was allowed then.`,
   );
 }
 

@@ -14,6 +14,7 @@ import { clock, drawChain, lag, type Page, paint, verdict, wrap } from './draw.j
 import { originOf } from './origin.js';
 import { type ChainRow, conceals, type FindingRow, type LinkRow, readRevisionsOf, type WholeChain } from './read.js';
 import { jsonRows } from './rows.js';
+import { sessionsOf } from './sessions.js';
 
 const MARKS: Readonly<Record<Test['outcome'], string>> = { passed: '+', tolerated: '~', not_made: '?', failed: '-' };
 const RIVAL_MARKS: Partial<Readonly<Record<Rival['outcome'], string>>> = { REFUTED: '-', COMMON_CAUSE: '=' };
@@ -34,6 +35,7 @@ export async function explain(connection: DuckDBConnection, chain: WholeChain, p
     ...(await waitsFor(connection, chain, page)),
     ...chain.links.flatMap((link, index) => ['', ...explainLink(link, index + 1, findings, page)]),
     ...(await contradicted(connection, chain, page)),
+    ...(await begun(connection, chain, page)),
     '',
     paint(page, 'bold', 'Where it begins'),
     ...indented(rootSentence(root), page),
@@ -113,7 +115,6 @@ function explainLink(link: LinkRow, number: number, findings: ReadonlyMap<string
 function rivalsSentence(link: LinkRow): string {
   if (link.basis.rivals.length > 0) return 'Rivals considered:';
   if (conceals(link)) return 'It hid the effect and brought nothing about.';
-  if (link.basis.role === 'condition') return 'It made the effect possible; what set it off is no rival of it.';
   return 'No other finding could have caused it.';
 }
 
@@ -127,6 +128,13 @@ async function contradicted(connection: DuckDBConnection, chain: WholeChain, pag
     paint(page, 'bold', 'What the evidence supports and contradicts'),
     ...said.flatMap(({ supports, says }) => hanging(supports ? '+ ' : '- ', says, page)),
   ];
+}
+
+/** Whose sessions the calls in evidence were. */
+async function begun(connection: DuckDBConnection, chain: WholeChain, page: Page): Promise<string[]> {
+  const sessions = await sessionsOf(connection, chain);
+  if (sessions.length === 0) return [];
+  return ['', paint(page, 'bold', 'Who began the sessions'), ...sessions.flatMap((line) => hanging('', line, page))];
 }
 
 /** Filters that alert on CloudTrail's records (CloudWatch metric filters, EventBridge rules), as they were put before a moment. */

@@ -2,6 +2,7 @@ import { constants, createHash, createPublicKey, type KeyObject, verify } from '
 import { type DuckDBConnection, DuckDBTimestampValue, type DuckDBValue } from '@duckdb/node-api';
 import { sha256 } from '../../shared/hash.js';
 import { loadTrail, recordIntegrity, type TrailFile } from '../../shared/store/trail.js';
+import { withHistory } from './history.js';
 import { type BadFile, type Interval, judge } from './judge.js';
 import { publicKeys } from './keys.js';
 import type { Checks, Stored } from './words.js';
@@ -9,19 +10,20 @@ import type { Checks, Stored } from './words.js';
 /** Judges all log files of a store by the digests in it, and keeps the result for `coverage` and `causeline verify`. */
 export async function verifyTrails(connection: DuckDBConnection): Promise<void> {
   const stored = await load(connection);
-  if (stored.digests.length + stored.logs.length === 0) return;
-  const { intervals, files } = judge(stored, nodeChecks());
+  if (stored.digests.length + stored.logs.length + stored.versions.length === 0) return;
+  const { intervals, files } = withHistory(judge(stored, nodeChecks()), stored);
   await recordIntegrity(connection, { integrity: intervals.map(intervalRow), integrity_files: files.map(fileRow) });
 }
 
 async function load(connection: DuckDBConnection): Promise<Stored> {
-  const { files, looks } = await loadTrail(connection);
+  const { files, looks, versions } = await loadTrail(connection);
   const of = (kind: TrailFile['kind']) => files.filter((file) => file.kind === kind);
   return {
     logs: of('log'),
     digests: of('digest').flatMap((file) => (file.body ? [{ ...file, body: file.body }] : [])),
     keys: of('keys').flatMap(({ body }) => publicKeys(new TextDecoder().decode(body ?? undefined))),
     looked: looks,
+    versions,
   };
 }
 

@@ -1,3 +1,4 @@
+import type { TrailVersion } from '../../shared/store/trail.js';
 import type { TrailLook } from '../../shared/trail-keys.js';
 
 /**
@@ -57,6 +58,8 @@ export interface Stored {
   readonly digests: readonly StoredDigest[];
   readonly keys: readonly PublicKey[];
   readonly looked: readonly TrailLook[];
+  /** What a versioned bucket remembers beside what lies in it. */
+  readonly versions: readonly TrailVersion[];
 }
 
 /** Cryptography, handed in: this folder's judgement is pure. Digests in lower-case hex. */

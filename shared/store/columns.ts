@@ -12,7 +12,15 @@ import {
   UBIGINT,
   VARCHAR,
 } from '@duckdb/node-api';
-import type { CloudTrailRow, EvidenceName, EvidenceRows, MetricRow, S3AccessRow, SpanRow } from '../evidence.js';
+import type {
+  CloudTrailRow,
+  EvidenceName,
+  EvidenceRows,
+  MetricRow,
+  S3AccessRow,
+  SimulationRow,
+  SpanRow,
+} from '../evidence.js';
 
 /** One column of an evidence table and how a decoded row fills it. */
 export interface Column<Row> {
@@ -174,6 +182,25 @@ export const spansTable: EvidenceTable<SpanRow> = {
   ],
 };
 
+const simulationsTable: EvidenceTable<SimulationRow> = {
+  table: 'iam_simulations',
+  time: 'simulated_at',
+  timeMicros: (row) => row.simulatedAtMicros,
+  identitySql: `concat_ws(' ', principal_arn, epoch_us(simulated_at), action, resource)`,
+  identity: (row) => [row.principalArn, row.simulatedAtMicros, row.action, row.resource].join(' '),
+  columns: [
+    ...provenance<SimulationRow>(),
+    { name: 'simulated_at', type: TIMESTAMP, value: (s) => micros(s.row.simulatedAtMicros) },
+    text('principal_arn', (r) => r.principalArn),
+    text('action', (r) => r.action),
+    text('resource', (r) => r.resource),
+    text('decision', (r) => r.decision),
+    text('policies', (r) => JSON.stringify(r.policies)),
+    text('missing_context', (r) => JSON.stringify(r.missingContext)),
+    text('result', (r) => r.result),
+  ],
+};
+
 const doubles = (values: readonly number[] | null) => (values ? listValue(values) : null);
 
 /** The series: metric, service, instance and attributes. */
@@ -216,5 +243,6 @@ export function evidenceTables(seriesHash: (series: string) => string): {
     traces: spansTable,
     metrics: metricPointsTable(seriesHash),
     's3-access': s3AccessTable,
+    iam: simulationsTable,
   };
 }

@@ -1,7 +1,7 @@
 import { COVERAGE_TABLES, COVERAGE_VIEWS } from './coverage.js';
 import { DELETION_VIEWS } from './deletions.js';
 import { POSITION_TABLES, POSITION_VIEWS } from './positions.js';
-import { TRAIL_COMPUTED, TRAIL_TABLES, TRAIL_VIEWS } from './trail.js';
+import { TRAIL_COMPUTED, TRAIL_TABLES, TRAIL_VERSIONS, TRAIL_VIEWS } from './trail.js';
 import { RECORDED_KEPT } from './trail-coverage.js';
 
 /**
@@ -151,6 +151,9 @@ const RELATIONS: readonly string[] = [
   `CREATE OR REPLACE VIEW metric_points AS SELECT ${IDENTITY}, time, time_unix_nano, start_unix_nano, metric, kind, value, bounds, counts, sum, count,
   attributes::JSON AS attributes, service, instance, series_hash FROM _store.metric_points`,
 
+  `CREATE OR REPLACE VIEW iam_simulations AS SELECT ${IDENTITY}, simulated_at, principal_arn, action, resource, decision, policies::JSON AS policies,
+  missing_context::JSON AS missing_context, result::JSON AS result FROM _store.iam_simulations`,
+
   'CREATE OR REPLACE VIEW quarantine AS SELECT source, origin, reason, raw, recorded_at, detail, commit_seq FROM _store.quarantine',
 
   'CREATE OR REPLACE VIEW inputs AS SELECT * FROM _store.inputs',
@@ -200,7 +203,12 @@ const RELATIONS: readonly string[] = [
   SELECT c.event_time, c.event_time, split_part(k.kind, '.', 1), k.kind, k.subject, concat_ws(' ', c.principal_arn, c.action, c.bucket, c.error_code),
     k.severity, k.chain_id, k.finding_id, 'cloudtrail_events', e.evidence_id
   FROM told k JOIN _store.finding_evidence e ON e.finding_id = k.finding_id AND e.derived_seq = k.derived_seq AND e.evidence_table = 'cloudtrail_events'
-  JOIN cloudtrail_events c ON c.evidence_id = e.evidence_id`,
+  JOIN cloudtrail_events c ON c.evidence_id = e.evidence_id
+  UNION ALL
+  SELECT i.simulated_at, i.simulated_at, split_part(k.kind, '.', 1), k.kind, k.subject, concat_ws(' ', i.principal_arn, i.action, i.resource, i.decision),
+    k.severity, k.chain_id, k.finding_id, 'iam_simulations', e.evidence_id
+  FROM told k JOIN _store.finding_evidence e ON e.finding_id = k.finding_id AND e.derived_seq = k.derived_seq AND e.evidence_table = 'iam_simulations'
+  JOIN iam_simulations i ON i.evidence_id = e.evidence_id`,
 
   `CREATE OR REPLACE VIEW timeline AS SELECT * FROM timeline_as_of(TIMESTAMP 'infinity')`,
 
@@ -226,24 +234,28 @@ const RELATIONS: readonly string[] = [
     FOR i IN range(1, len(counts) + 1) IF counts[i] > 0 AND list_sum(counts[1:i]) >= q * list_sum(counts)], 'first')`,
 ];
 
+/** What IAM's policy simulator answered: facts that may be older than what they explain. */
+const SIMULATIONS = `CREATE TABLE IF NOT EXISTS _store.iam_simulations (${PROVENANCE}, simulated_at TIMESTAMP NOT NULL, principal_arn VARCHAR NOT NULL,
+  action VARCHAR NOT NULL, resource VARCHAR NOT NULL, decision VARCHAR NOT NULL, policies VARCHAR NOT NULL, missing_context VARCHAR NOT NULL, result VARCHAR NOT NULL)`;
+
+/** Relations are replaced as a whole by the newest version: they need tables of all versions. */
 export const MIGRATIONS: readonly Migration[] = [
+  { version: 1, statements: [...TABLES, ...POSITION_TABLES, ...COVERAGE_TABLES, ...TRAIL_TABLES] },
+  // S3 server access logs and what both sources say of deletions, IAM simulations, older versions of log files, and what trails record.
   {
-    version: 1,
+    version: 2,
     statements: [
-      ...TABLES,
-      ...POSITION_TABLES,
+      ...S3_ACCESS_TABLES,
+      SIMULATIONS,
+      TRAIL_VERSIONS,
       ...COVERAGE_TABLES,
-      ...TRAIL_TABLES,
       ...RELATIONS,
+      ...S3_ACCESS_VIEWS,
       ...POSITION_VIEWS,
       ...TRAIL_VIEWS,
       ...COVERAGE_VIEWS,
+      ...DELETION_VIEWS,
     ],
-  },
-  // S3 server access logs, what both sources say of deletions, and what trails record, in `coverage`.
-  {
-    version: 2,
-    statements: [...S3_ACCESS_TABLES, ...S3_ACCESS_VIEWS, ...COVERAGE_TABLES, ...COVERAGE_VIEWS, ...DELETION_VIEWS],
     reading: (catalogue) => [
       `CREATE TEMP VIEW coverage AS SELECT *, NULL::VARCHAR AS account_id, NULL::VARCHAR AS region, NULL::VARCHAR AS category, NULL::VARCHAR AS resource_type,
        NULL::VARCHAR AS resource, NULL::VARCHAR AS operations, NULL::VARCHAR[] AS trails, NULL::VARCHAR AS evidence_id FROM ${catalogue}.main.coverage`,

@@ -100,6 +100,7 @@ export const emptyBatch = (lines = new Lines()): Batch => ({
   traces: [],
   metrics: [],
   's3-access': [],
+  iam: [],
   faults: [],
   missedScrapes: [],
   inputs: [],

@@ -40,6 +40,23 @@ export interface TrailFile extends Delivered, DigestMetadata {
   readonly body: Uint8Array | null;
 }
 
+/** A version of a log file or of a digest that is not the current one, or a delete marker. */
+export interface TrailVersion {
+  readonly archive: string;
+  readonly bucket: string;
+  readonly path: string;
+  readonly versionId: string;
+  /** When it was put, or deleted. */
+  readonly atMicros: number;
+  readonly deleted: boolean;
+  /** Nothing was put after it. */
+  readonly latest: boolean;
+}
+
+/** What a versioned bucket remembers beside what lies in it. */
+export const TRAIL_VERSIONS = `CREATE TABLE IF NOT EXISTS _store.trail_versions (archive VARCHAR NOT NULL, bucket VARCHAR NOT NULL, path VARCHAR NOT NULL, version_id VARCHAR NOT NULL,
+  put_at TIMESTAMP NOT NULL, deleted BOOLEAN NOT NULL, latest BOOLEAN NOT NULL, recorded_at TIMESTAMP NOT NULL)`;
+
 export const TRAIL_TABLES: readonly string[] = [
   // A file that was read again with other content or metadata is another row.
   `CREATE TABLE IF NOT EXISTS _store.trail_files (file_hash VARCHAR NOT NULL, archive VARCHAR NOT NULL, bucket VARCHAR, path VARCHAR NOT NULL, kind VARCHAR NOT NULL,
@@ -63,6 +80,10 @@ export const TRAIL_COMPUTED: readonly string[] = ['integrity', 'integrity_files'
 export const TRAIL_VIEWS: readonly string[] = [
   'CREATE OR REPLACE VIEW integrity AS SELECT * FROM _store.integrity',
   'CREATE OR REPLACE VIEW integrity_files AS SELECT * FROM _store.integrity_files',
+
+  // Of one version the latest look counts.
+  `CREATE OR REPLACE VIEW integrity_versions AS SELECT * FROM _store.trail_versions
+  QUALIFY row_number() OVER (PARTITION BY archive, bucket, path, version_id ORDER BY recorded_at DESC, latest) = 1`,
 
   // Hours that follow each other and say the same are one row of `coverage`.
   `CREATE OR REPLACE VIEW _store.trail_coverage AS
@@ -135,8 +156,46 @@ export async function recordLook(connection: DuckDBConnection, look: TrailLook):
 const timeOf = (micros: number | null): DuckDBTimestampValue | null =>
   micros === null ? null : new DuckDBTimestampValue(BigInt(micros));
 
+/** Notes versions; one that is known as it is is noted once. */
+export async function recordVersions(connection: DuckDBConnection, versions: readonly TrailVersion[]): Promise<void> {
+  const known = new Set((await loadVersions(connection)).map((one) => JSON.stringify(one)));
+  const now = new DuckDBTimestampValue(BigInt(Date.now()) * 1000n);
+  const fresh = versions.filter((one) => !known.has(JSON.stringify(one)));
+  await appendRows(
+    connection,
+    'trail_versions',
+    fresh.map(({ archive, bucket, path, versionId, atMicros, deleted, latest }): DuckDBValue[] => [
+      archive,
+      bucket,
+      path,
+      versionId,
+      timeOf(atMicros),
+      deleted,
+      latest,
+      now,
+    ]),
+  );
+}
+
+async function loadVersions(connection: DuckDBConnection): Promise<TrailVersion[]> {
+  const rows = await connection.runAndReadAll(
+    `SELECT archive, bucket, path, version_id, epoch_us(put_at)::DOUBLE, deleted, latest FROM integrity_versions ORDER BY ALL`,
+  );
+  return rows.getRows().map(([archive, bucket, path, versionId, at, deleted, latest]) => ({
+    archive: archive as string,
+    bucket: bucket as string,
+    path: path as string,
+    versionId: versionId as string,
+    atMicros: at as number,
+    deleted: deleted as boolean,
+    latest: latest as boolean,
+  }));
+}
+
 /** Files as they were read last, and all looks. A signature that was known once stays known: a later copy may come without its metadata. */
-export async function loadTrail(connection: DuckDBConnection): Promise<{ files: TrailFile[]; looks: TrailLook[] }> {
+export async function loadTrail(
+  connection: DuckDBConnection,
+): Promise<{ files: TrailFile[]; looks: TrailLook[]; versions: TrailVersion[] }> {
   const files = await connection.runAndReadAll(
     `SELECT archive, bucket, path, kind, last(sha256 ORDER BY commit_seq), arg_max(members, commit_seq), last(fault ORDER BY commit_seq), last(body ORDER BY commit_seq),
        arg_max(signature, commit_seq), arg_max(signature_algorithm, commit_seq), arg_max(backfilled_at, commit_seq), last(source_id ORDER BY commit_seq)
@@ -146,6 +205,7 @@ export async function loadTrail(connection: DuckDBConnection): Promise<{ files: 
     `SELECT archive, bucket, prefix, epoch_us(from_time), epoch_us(until_time), epoch_us(due_time) FROM _store.trail_looks ORDER BY ALL`,
   );
   return {
+    versions: await loadVersions(connection),
     files: files
       .getRows()
       .map(([archive, bucket, path, kind, hash, members, fault, body, signature, algorithm, backfilled, source]) => ({

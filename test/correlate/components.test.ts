@@ -33,9 +33,10 @@ const SUBJECTS = {
   trail: 'trail:arn:aws:cloudtrail:eu-west-1:123456789012:trail/org',
 } as const;
 
-function asOf({ subject, over }: Detector, { coveredFromMicros, given, gaps = [] }: DetectorExample): AsOf {
+function asOf({ subject, over }: Detector, example: DetectorExample): AsOf {
+  const { coveredFromMicros, given, gaps = [] } = example;
   return {
-    subject: SUBJECTS[over?.[0] ?? subject],
+    subject: example.subject ?? SUBJECTS[over?.[0] ?? subject],
     coveredFromMicros: coveredFromMicros ?? given[0]!.atMicros,
     gaps,
     clusterOf: keyOfAddress,

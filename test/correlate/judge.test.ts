@@ -226,6 +226,36 @@ test('GC pressure beside the growth of a log is a common cause, and no cause', (
   t.deepEqual(rivals(pressure(['instance:a-0', 'etcd:a'], 500)), []);
 });
 
+test('what made an effect possible stands among the rivals of what set it off, and lowers nothing; what hid it does not', (t) => {
+  const findings = [
+    finding('right', 'iam.overreach', 0),
+    finding('scan', 'access.enumeration', 1),
+    finding('off', 'audit.logging_impaired', 2),
+    finding('purge', 's3.version_purge', 10),
+  ];
+  const rules = (conditional: boolean) => [
+    rule('iam.overreach', 's3.version_purge', conditional ? { role: 'condition' } : {}),
+    rule('access.enumeration', 's3.version_purge'),
+    rule('audit.logging_impaired', 's3.version_purge', { role: 'concealment' }),
+  ];
+  const said = (conditional: boolean) =>
+    judge(findings, rules(conditional), nothingAround).map(({ causeFindingId, verdict, rivals }) => [
+      causeFindingId,
+      verdict,
+      rivals.map((one) => `${one.causeFindingId}: ${one.says.split(',')[0]}`),
+    ]);
+  t.deepEqual(said(true), [
+    ['off', 'CONFIRMED', []],
+    ['right', 'CONFIRMED', ['scan: a cause beside this condition']],
+    ['scan', 'CONFIRMED', ['right: it made the effect possible']],
+  ]);
+  t.deepEqual(said(false), [
+    ['off', 'CONFIRMED', []],
+    ['right', 'LIKELY', ['scan: it passes the same tests']],
+    ['scan', 'LIKELY', ['right: it passes the same tests']],
+  ]);
+});
+
 test('two ways from one root to an effect are no rivals of each other', (t) => {
   const rules = [
     rule('retry.storm', 'etcd.put_surge'),

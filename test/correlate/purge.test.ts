@@ -142,6 +142,11 @@ test('what a caller writes into its user agent stays there, whatever it writes',
   t.is(await telling('a\u001f999999999999\u001fb'), await telling('curl'));
 });
 
+interface Called {
+  readonly service: string;
+  readonly attributes: Readonly<Record<string, string | null>>;
+}
+
 const FAILURES = {
   'go.checksum_mismatch': 'verifying example.com/plugins/geo@v1.4.2: checksum mismatch',
   'vendor.tampered':
@@ -175,10 +180,26 @@ for (const [kind, text] of Object.entries(FAILURES))
         resource: hostIp,
       });
     };
-    const rootOf = async (resource: string) => {
-      const { correlated } = await told(t, [rows], false, [build(resource)]);
+    /** A call of AWS in the trace of the build. */
+    const called = ({ service, attributes }: Called): SpanRow => {
+      const startUnixNano = BigInt(Date.parse('2024-03-17T02:40:05Z')) * 1_000_000n;
+      const times = { startUnixNano, endUnixNano: startUnixNano + 1_000_000n };
+      return span(2, 0, { ...times, kind: 'client', service, attributes: JSON.stringify(attributes) });
+    };
+    const rootOf = async (resource: string, call?: Called) => {
+      const spans = [build(resource), ...(call ? [called(call)] : [])];
+      const { correlated } = await told(t, [rows], false, spans);
       return correlated.chains.map(({ rootKind, impactKind }) => [rootKind, impactKind]);
     };
     t.deepEqual(await rootOf('{"host.ip":["127.0.0.1","10.22.8.146"]}'), [[kind, 's3.version_purge']]);
+    const scan = rows.find(({ readOnly, errorCode }) => readOnly && errorCode !== null)!;
+    const said = { service: 'ci', attributes: { 'aws.request_id': scan.requestId } };
+    t.deepEqual(await rootOf('{"host.ip":"10.22.9.1"}', said), [[kind, 's3.version_purge']], 'by a request');
+    const asked = { ...said, attributes: { 'enduser.id': scan.sessionIssuerArn } };
+    t.deepEqual(await rootOf('{"host.ip":"10.22.9.1"}', asked), [[kind, 's3.version_purge']], 'by a principal');
+    const another = { ...said, service: 'web' };
+    t.deepEqual(await rootOf('{"host.ip":"10.22.9.1"}', another), [['access.enumeration', 's3.version_purge']]);
+    const unknown = { ...said, attributes: { 'aws.request_id': 'another', 'enduser.id': 'ada' } };
+    t.deepEqual(await rootOf('{"host.ip":"10.22.9.1"}', unknown), [['access.enumeration', 's3.version_purge']]);
     t.deepEqual(await rootOf('{"host.ip":"10.22.9.1"}'), [['access.enumeration', 's3.version_purge']]);
   });

@@ -37,6 +37,7 @@ interface TrailOptions {
   readonly start?: string;
   readonly keys?: { readonly privateKey: KeyObject; readonly publicKey: KeyObject };
   readonly validTo?: string;
+  readonly bucket?: string;
 }
 
 export const trailKeys = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -46,6 +47,7 @@ export function makeTrail({
   start = '2024-03-17T00:00:00Z',
   keys = trailKeys(),
   validTo,
+  bucket = BUCKET,
 }: TrailOptions = {}): MadeTrail {
   const der = keys.publicKey.export({ format: 'der', type: 'pkcs1' });
   const fingerprint = createHash('md5').update(der).digest('hex');
@@ -86,19 +88,19 @@ export function makeTrail({
       awsAccountId: ACCOUNT,
       digestStartTime: iso(from),
       digestEndTime: iso(end),
-      digestS3Bucket: BUCKET,
+      digestS3Bucket: bucket,
       digestS3Object: key,
       digestPublicKeyFingerprint: fingerprint,
       digestSignatureAlgorithm: 'SHA256withRSA',
       newestEventTime: files.length === 0 ? null : iso(end),
       oldestEventTime: files.length === 0 ? null : iso(from),
-      previousDigestS3Bucket: before ? BUCKET : null,
+      previousDigestS3Bucket: before ? bucket : null,
       previousDigestS3Object: before?.key ?? null,
       previousDigestHashValue: before?.hash ?? null,
       previousDigestHashAlgorithm: before ? 'SHA-256' : null,
       previousDigestSignature: before?.signature ?? null,
       logFiles: files.map(({ key: s3Object, hash: hashValue }) => ({
-        s3Bucket: BUCKET,
+        s3Bucket: bucket,
         s3Object,
         hashValue,
         hashAlgorithm: 'SHA-256',

@@ -36,7 +36,7 @@ async function messagesOfCase(folder: string): Promise<Message[]> {
   const messages: Message[] = [];
   for (const file of openCase(folder).files)
     for await (const { source, value } of messagesOf(file))
-      if (source !== 's3-access') messages.push({ source, value, rows: 1 }); // no topic is for them
+      if (source !== 's3-access' && source !== 'iam') messages.push({ source, value, rows: 1 }); // no topic is for them
   return messages;
 }
 

@@ -139,7 +139,7 @@ test.serial('replaying twice changes nothing at all', async (t) => {
   const before = await history(db);
   const again = await replay(t, path, db);
   t.deepEqual(await history(db), before);
-  t.deepEqual(again.collected.stored, { cloudtrail: 0, traces: 0, metrics: 0, 's3-access': 0 });
+  t.deepEqual(again.collected.stored, { cloudtrail: 0, traces: 0, metrics: 0, 's3-access': 0, iam: 0 });
   const read: number[] = Object.values(again.collected.read);
   t.is(
     again.collected.duplicates,
@@ -178,7 +178,7 @@ test.serial('the same files read from a folder with other names for them are kno
   const { folder, db } = copied(t);
   const renamed = new Map([...night].map(([path, content]) => [path.replace(/(\w+)\.json/, '$1-copy.json'), content]));
   const copy = await replay(t, writeCase(join(folder, 'copy'), renamed), db);
-  t.deepEqual(copy.collected.stored, { cloudtrail: 0, traces: 0, metrics: 0, 's3-access': 0 });
+  t.deepEqual(copy.collected.stored, { cloudtrail: 0, traces: 0, metrics: 0, 's3-access': 0, iam: 0 });
   t.is(copy.recorded.chains.revised, 0);
 });
 

@@ -91,11 +91,11 @@ test('what is delivered again is counted and stored once, in one batch and acros
     metrics: [point('etcd_a'), point('etcd_b'), point('etcd_b')],
   };
   const first = await store.commit(batch(offered));
-  t.deepEqual(first.stored, { cloudtrail: 2, traces: 1, metrics: 2, 's3-access': 0 });
+  t.deepEqual(first.stored, { cloudtrail: 2, traces: 1, metrics: 2, 's3-access': 0, iam: 0 });
   t.like(first, { duplicates: 3, conflicts: 0 });
 
   const again = await store.commit(batch({ ...offered, cloudtrail: [...offered.cloudtrail, event('e3')] }));
-  t.deepEqual(again.stored, { cloudtrail: 1, traces: 0, metrics: 0, 's3-access': 0 });
+  t.deepEqual(again.stored, { cloudtrail: 1, traces: 0, metrics: 0, 's3-access': 0, iam: 0 });
   t.like(again, { commitSeq: 2n, duplicates: 8, conflicts: 0 });
   t.is(await count(store, 'cloudtrail_events'), 3);
   t.is(await count(store, 'spans'), 1);

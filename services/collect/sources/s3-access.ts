@@ -1,6 +1,7 @@
 import type { Decoded, Fault, Flag, S3AccessRow } from '../../../shared/evidence.js';
 import { AWS_BEGAN_MICROS, futureMicros, utcMillis } from '../formats/event-time.js';
 import { LineSplitter } from '../formats/text-lines.js';
+import { wholeFile } from '../formats/whole-file.js';
 import type { Context, FileDecoder, Source } from '../source.js';
 
 /**
@@ -15,23 +16,8 @@ import type { Context, FileDecoder, Source } from '../source.js';
 export const s3Access: Source<S3AccessRow> = {
   name: 's3-access',
   evidence: 's3-access',
-
-  decode(value, context) {
-    const isGzip = value[0] === 0x1f && value[1] === 0x8b;
-    try {
-      const file = fileDecoder(context);
-      const first = file.push(isGzip ? context.gunzip(value) : value);
-      const last = file.end();
-      return { rows: [...first.rows, ...last.rows], faults: [...first.faults, ...last.faults], skipped: new Map() };
-    } catch (error) {
-      if (!isGzip) throw error;
-      const detail = error instanceof Error ? error.message : String(error);
-      return { rows: [], faults: [{ reason: 'bad_gzip', detail, raw: value, position: 0 }], skipped: new Map() };
-    }
-  },
-
+  decode: wholeFile(fileDecoder),
   file: fileDecoder,
-
   get examples() {
     return examples();
   },

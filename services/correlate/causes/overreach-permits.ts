@@ -1,3 +1,4 @@
+import type { Finding } from '../../../shared/finding.js';
 import { type Cause, type CauseExample, passed, refuted, texts } from '../cause.js';
 
 interface Definition {
@@ -12,7 +13,7 @@ interface Definition {
 export function overreachPermits({ rule, to, action, mechanism }: Definition): Cause {
   return {
     rule,
-    version: 1,
+    version: 2,
     from: 'iam.overreach',
     to,
     within: '1h',
@@ -21,17 +22,37 @@ export function overreachPermits({ rule, to, action, mechanism }: Definition): C
     dose: 'none',
     role: 'condition',
     explain(overreach, effect) {
-      const [used, policy, granted] = ['action', 'policy', 'granted_at'].map((name) => texts(overreach, name).join());
+      const [used] = texts(overreach, 'action');
       if (used !== action) return refuted(`the right that was used is ${used}`);
-      const bucket = effect.subject.slice('bucket:'.length);
-      const conditions = texts(overreach, 'conditions_not_evaluated');
-      const says = `policy ${policy} allows ${action} on ${bucket} (${texts(overreach, 'resources').join(', ')}) since ${granted}, and the deletions used it${
-        conditions.length > 0 ? `; not evaluated: ${conditions.join(', ')}` : ''
-      }`;
-      return { ...passed(says), ordered: `the right was granted at ${granted}, before its first use` };
+      const { allows, ordered } = backing(overreach);
+      const on = `${action} on ${effect.subject.slice('bucket:'.length)} (${texts(overreach, 'resources').join(', ')})`;
+      const open = notEvaluated(overreach);
+      const says = `${allows(on)}, and the deletions used it${open.length > 0 ? `; not evaluated: ${open.join(', ')}` : ''}`;
+      return { ...passed(says), ordered };
     },
     examples: examplesOf(action),
   };
+}
+
+/** A policy in evidence was evaluated, or IAM's simulator had been asked. */
+function backing(overreach: Finding) {
+  const [policy] = texts(overreach, 'policy');
+  const [granted] = texts(overreach, 'granted_at');
+  if (granted !== undefined)
+    return {
+      allows: (right: string) => `policy ${policy} allows ${right} since ${granted}`,
+      ordered: `the right was granted at ${granted}, before its first use`,
+    };
+  const found = texts(overreach, 'simulated').filter((one) => one.startsWith('allowed'));
+  return {
+    allows: (right: string) => `IAM's simulator found ${right} ${found.join('; ')}`,
+    ordered: 'the right was simulated before its first use',
+  };
+}
+
+function notEvaluated(overreach: Finding): string[] {
+  const boundary = texts(overreach, 'boundary_not_evaluated').map((policy) => `permissions boundary ${policy}`);
+  return [...texts(overreach, 'conditions_not_evaluated'), ...boundary];
 }
 
 function examplesOf(action: Definition['action']): readonly CauseExample[] {
@@ -42,6 +63,16 @@ function examplesOf(action: Definition['action']): readonly CauseExample[] {
     {
       title: 'the right that the deletions need',
       cause: { subject: 'principal:role', keys, measured },
+      effect,
+      links: true,
+    },
+    {
+      title: 'a right that was simulated',
+      cause: {
+        subject: 'principal:role',
+        keys,
+        measured: { action, granted_at: null, simulated: ['allowed on arn:aws:s3:::logs/* at 2024-03-14T09:12:44Z'] },
+      },
       effect,
       links: true,
     },

@@ -1,11 +1,14 @@
-import { type Cause, passed, refuted, texts } from '../cause.js';
+import { type Cause, notMade, passed, refuted, texts } from '../cause.js';
 
 /** What stands between a principal that has the right and the loss of versions, and what only keeps a copy or a trace of them. */
-const GUARDS = /MFA Delete|Object Lock|policy|replication|versioning/;
+const GUARDS = /MFA Delete|Object Lock|replication|no other denies s3:DeleteObjectVersion/;
+
+/** What may have stood between them: what the policy denied is not in evidence, or what it now allows was not evaluated. */
+const MAY_GUARD = /policy was deleted|policy lets everybody in/;
 
 export const weakenedProtectionPermitsPurge: Cause = {
   rule: 'weakened-protection-permits-purge',
-  version: 1,
+  version: 2,
   from: 's3.protection_weakened',
   to: 's3.version_purge',
   within: '24h',
@@ -15,9 +18,12 @@ export const weakenedProtectionPermitsPurge: Cause = {
   dose: 'none',
   role: 'condition',
   explain(weakened) {
-    const guards = texts(weakened, 'says').filter((one) => GUARDS.test(one));
-    return guards.length > 0
-      ? passed(`${guards.join('; ')}, before the versions were deleted`)
+    const says = texts(weakened, 'says');
+    const guards = says.filter((one) => GUARDS.test(one));
+    if (guards.length > 0) return passed(`${guards.join('; ')}, before the versions were deleted`);
+    const unknown = says.filter((one) => MAY_GUARD.test(one));
+    return unknown.length > 0
+      ? notMade(`${unknown.join('; ')}, and that it had kept versions from being deleted is not in evidence`)
       : refuted('what was weakened neither refuses a deletion nor outlives it; deletions by lifecycle are no calls');
   },
   examples: [
@@ -26,6 +32,36 @@ export const weakenedProtectionPermitsPurge: Cause = {
       cause: { subject: 'bucket:logs', keys: ['bucket:logs'], measured: { says: ['MFA Delete was switched off'] } },
       effect: { subject: 'bucket:logs', keys: ['bucket:logs', 'principal:role'] },
       links: true,
+    },
+    {
+      title: 'a bucket policy that no longer denies it',
+      cause: {
+        subject: 'bucket:logs',
+        keys: ['bucket:logs'],
+        measured: {
+          says: [
+            'the bucket policy lost 1 of its 2 denials (KeepVersions), and no other denies s3:DeleteObjectVersion',
+          ],
+        },
+      },
+      effect: { subject: 'bucket:logs', keys: ['bucket:logs', 'principal:role'] },
+      links: true,
+    },
+    {
+      title: 'a bucket policy that lost a denial of something else',
+      cause: {
+        subject: 'bucket:logs',
+        keys: ['bucket:logs'],
+        measured: { says: ['the bucket policy lost 1 of its 2 denials (TlsOnly)'] },
+      },
+      effect: { subject: 'bucket:logs', keys: ['bucket:logs', 'principal:role'] },
+      links: false,
+    },
+    {
+      title: 'a bucket policy of which nobody knows what it denied',
+      cause: { subject: 'bucket:logs', keys: ['bucket:logs'], measured: { says: ['the bucket policy was deleted'] } },
+      effect: { subject: 'bucket:logs', keys: ['bucket:logs', 'principal:role'] },
+      links: false,
     },
     {
       title: 'another bucket',

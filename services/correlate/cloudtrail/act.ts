@@ -1,3 +1,4 @@
+import type { Denial } from './denials.js';
 import type { Statement } from './iam-policy.js';
 import type { Selectors } from './selectors.js';
 
@@ -17,6 +18,8 @@ export interface Act {
   readonly bucket: string | null;
   readonly key: string | null;
   readonly detail: Detail | null;
+  /** Of DeleteObjects, and of deletions that the service recorded in its course (bulk-calls.ts); else null. */
+  readonly request: string | null;
   readonly evidenceId: string;
 }
 
@@ -33,16 +36,31 @@ export interface Who {
 }
 
 /** What of the request matters beyond its columns. */
-export type Detail = PolicyChange | PolicyText | TrailChange | BucketChange;
+export type Detail = PolicyChange | PolicyText | Membership | Boundary | TrailChange | BucketChange;
 
-/** An identity policy of a role or user that was put, attached, detached or deleted. */
+/** An identity policy of a role, user or group that was put, attached, detached or deleted. */
 export interface PolicyChange {
   readonly of: 'policy';
   readonly change: 'grant' | 'revoke';
+  /** The group that has it; null for one of the principal's own. */
+  readonly group: string | null;
   /** Name of an inline policy, ARN of a managed one. */
   readonly policy: string;
   /** Of an inline policy: the statements that matter (iam-policy.ts); null where they are another policy's, or cannot be read. */
   readonly statements: readonly Statement[] | null;
+}
+
+/** A user joins a group or leaves it. */
+export interface Membership {
+  readonly of: 'membership';
+  readonly change: 'join' | 'leave';
+  readonly group: string;
+}
+
+/** The permissions boundary of a role or user was set; null where it was taken away. */
+export interface Boundary {
+  readonly of: 'boundary';
+  readonly policy: string | null;
 }
 
 /** The text of a managed policy: all who have it attached have what it says. */
@@ -88,8 +106,8 @@ export interface BucketChange {
     | 'acl';
   /** What it takes from the bucket's protection, in words; null for a change that takes nothing. */
   readonly weakens: string | null;
-  /** Of a bucket policy: it has statements that deny. */
-  readonly denies?: boolean;
+  /** Of a bucket policy: its statements that deny; null where it cannot be read. */
+  readonly denials?: readonly Denial[] | null;
 }
 
 /** Calls of one principal (or refused ones from one address) of one kind in a minute: which operations it tried, not each of them. */
@@ -103,6 +121,8 @@ export interface Use {
   readonly lastMicros: number;
   /** Of the first by time and id. */
   readonly firstId: string;
+  /** Its request, for spans that name theirs. */
+  readonly firstRequest: string | null;
   /** The least and greatest in the order of text: both, where there was more than one. */
   readonly principals: readonly string[];
   readonly callers: readonly string[];
@@ -122,6 +142,21 @@ export interface Uses {
   readonly type: 'uses';
   readonly atMicros: number;
   readonly uses: readonly Use[];
+}
+
+/** What IAM's policy simulator said that a principal may do, as of when it was asked. */
+export interface Simulation {
+  readonly type: 'simulation';
+  readonly atMicros: number;
+  readonly action: string;
+  /** An ARN, which may end with a wildcard, or `*`. */
+  readonly resource: string;
+  readonly allowed: boolean;
+  /** Names of the policies whose statements decided. */
+  readonly policies: readonly string[];
+  /** Keys of conditions that were not evaluated: it was given no value for them. */
+  readonly missing: readonly string[];
+  readonly evidenceId: string;
 }
 
 /** A log file that CloudTrail says it delivered (its own PutObject is a data event of the log bucket), by the time in its name. */

@@ -1,6 +1,6 @@
 /** Builders of examples: acts and uses of a CI role, at so many seconds after EXAMPLE_START. */
 import { at } from '../examples.js';
-import type { Act, BucketChange, PolicyChange, TrailChange, Use, Uses } from './act.js';
+import type { Act, BucketChange, Membership, PolicyChange, Simulation, TrailChange, Use, Uses } from './act.js';
 import { readPolicy } from './iam-policy.js';
 import type { Selectors } from './selectors.js';
 
@@ -27,6 +27,7 @@ export function act(seconds: number, more: Partial<Act> = {}): Act {
     bucket: 'example',
     key: null,
     detail: null,
+    request: null,
     evidenceId: id,
     ...more,
   };
@@ -72,8 +73,37 @@ export const grant = (seconds: number, document: unknown, more: Partial<Omit<Pol
     action: 'iam:PutRolePolicy',
     eventName: 'PutRolePolicy',
     bucket: null,
-    detail: { of: 'policy', change: 'grant', policy: 'inline', statements: readPolicy(document) ?? null, ...more },
+    detail: {
+      of: 'policy',
+      change: 'grant',
+      group: null,
+      policy: 'inline',
+      statements: readPolicy(document) ?? null,
+      ...more,
+    },
   });
+
+export const USER = 'principal:arn:aws:iam::123456789012:user/ada';
+
+export const membership = (seconds: number, change: Membership['change']): Act =>
+  act(seconds, {
+    action: 'iam:AddUserToGroup',
+    eventName: change,
+    bucket: null,
+    detail: { of: 'membership', change, group: 'ops' },
+  });
+
+export const simulation = (seconds: number, more: Partial<Simulation> = {}): Simulation => ({
+  type: 'simulation',
+  atMicros: at(seconds),
+  action: 's3:DeleteObjectVersion',
+  resource: 'arn:aws:s3:::example/*',
+  allowed: true,
+  policies: ['ci-inline'],
+  missing: [],
+  evidenceId: `simulation-${seconds}-${more.resource ?? ''}`,
+  ...more,
+});
 
 export const allowing = (actions: readonly string[], resources: readonly string[]): unknown => ({
   Version: '2012-10-17',
@@ -88,6 +118,7 @@ export const use = (seconds: number, action: string, more: Partial<Use> = {}): U
   firstMicros: at(seconds),
   lastMicros: at(seconds),
   firstId: `use-${seconds}-${action}`,
+  firstRequest: null,
   principals: [ROLE],
   callers: ['arn:aws:sts::123456789012:assumed-role/ci-deployer/run-1'],
   sources: ['192.0.2.7'],

@@ -1,37 +1,52 @@
-import type { Act, LogFile, Prefixes, Use, Uses } from './act.js';
+import type { Act, LogFile, Prefixes, Simulation, Use, Uses } from './act.js';
 
 /** What CloudTrail's records of one bucket of time come to, for one principal, bucket, trail or address. */
 export interface CloudPart {
   readonly acts: Act[];
   readonly uses: Use[];
   readonly prefixes: string[];
+  readonly simulations: Simulation[];
   /** Log files that were promised, and the names of those that were read. */
   readonly promised: Omit<LogFile, 'type' | 'read'>[];
   readonly read: string[];
 }
 
-export const cloudPart = (): CloudPart => ({ acts: [], uses: [], prefixes: [], promised: [], read: [] });
+export const cloudPart = (): CloudPart => ({
+  acts: [],
+  uses: [],
+  prefixes: [],
+  simulations: [],
+  promised: [],
+  read: [],
+});
 
 /** The items of one bucket of time, whatever parts they came in: copies of an event count once, uses of one kind are one. */
-export function cloudItems(bucketMicros: number, parts: readonly CloudPart[]): (Act | Uses | Prefixes | LogFile)[] {
+export function cloudItems(
+  bucketMicros: number,
+  parts: readonly CloudPart[],
+): (Act | Uses | Prefixes | LogFile | Simulation)[] {
   const uses = mergedUses(parts.flatMap((part) => part.uses));
   const prefixes = [...new Set(parts.flatMap((part) => part.prefixes))].sort();
   return [
     ...(prefixes.length > 0 ? [{ type: 'prefixes' as const, atMicros: bucketMicros, prefixes }] : []),
     ...(uses.length > 0 ? [{ type: 'uses' as const, atMicros: bucketMicros, uses }] : []),
-    ...distinct(parts.flatMap((part) => part.acts)),
+    ...timely([...distinct(parts.flatMap((part) => part.acts)), ...parts.flatMap((part) => part.simulations)]),
     ...logFiles(parts),
   ];
 }
 
-/** Of copies the one that names its caller by an ARN, then the one with the smaller id. In the order of time, then of ids. */
+/** In the order of time, then of ids. */
+const timely = <Item extends Act | Simulation>(items: readonly Item[]): Item[] =>
+  items.toSorted((a, b) => a.atMicros - b.atMicros || (a.evidenceId < b.evidenceId ? -1 : 1));
+
+/** Of copies the one that names its caller by an ARN, then the one with the smaller id. */
 function distinct(acts: readonly Act[]): Act[] {
   const byIdentity = new Map<string, Act>();
   for (const act of acts) {
     const known = byIdentity.get(act.identity);
     if (!known || rank(act) < rank(known)) byIdentity.set(act.identity, act);
   }
-  return [...byIdentity.values()].sort((a, b) => a.atMicros - b.atMicros || (a.evidenceId < b.evidenceId ? -1 : 1));
+  return [...byIdentity.values()];
 }
 
 /** Each promised file once, by the first of the records that promise it. */

@@ -1,4 +1,15 @@
-import type { Act, BucketChange, Detail, PolicyChange, PolicyText, TrailChange, TrailReach, Who } from './act.js';
+import type {
+  Act,
+  BucketChange,
+  Detail,
+  Membership,
+  PolicyChange,
+  PolicyText,
+  TrailChange,
+  TrailReach,
+  Who,
+} from './act.js';
+import { denialsIn } from './denials.js';
 import { bearingOn, readPolicy, type Statement } from './iam-policy.js';
 import { cloudScopes } from './scopes.js';
 import { readSelectors } from './selectors.js';
@@ -15,6 +26,8 @@ export interface ActRow {
   readonly error: string | null;
   readonly bucket: string | null;
   readonly key: string | null;
+  /** The request's id, of DeleteObjects and of what the service recorded in its course. */
+  readonly request: string | null;
   /** The version was a delete marker: what it hid is there again. */
   readonly removesMarker: boolean;
   /** The record's text, where more than the columns is needed. */
@@ -42,7 +55,7 @@ const SETTINGS: Readonly<Record<string, (request: Json) => BucketChange>> = {
     of: 'bucket',
     setting: 'policy',
     weakens: 'the bucket policy was deleted',
-    denies: false,
+    denials: [],
   }),
   PutBucketReplication: replication,
   DeleteBucketReplication: () => ({ of: 'bucket', setting: 'replication', weakens: 'replication was removed' }),
@@ -75,7 +88,26 @@ const POLICY: Readonly<Record<string, PolicyChange['change']>> = {
   DeleteUserPolicy: 'revoke',
   DetachRolePolicy: 'revoke',
   DetachUserPolicy: 'revoke',
+  PutGroupPolicy: 'grant',
+  AttachGroupPolicy: 'grant',
+  DeleteGroupPolicy: 'revoke',
+  DetachGroupPolicy: 'revoke',
 };
+
+const MEMBERSHIP: Readonly<Record<string, Membership['change']>> = {
+  AddUserToGroup: 'join',
+  RemoveUserFromGroup: 'leave',
+};
+
+/** A role or user may be made with a boundary, or get one later. */
+const BOUNDARY = [
+  'CreateRole',
+  'CreateUser',
+  'PutRolePermissionsBoundary',
+  'PutUserPermissionsBoundary',
+  'DeleteRolePermissionsBoundary',
+  'DeleteUserPermissionsBoundary',
+];
 
 const POLICY_TEXT = ['CreatePolicy', 'CreatePolicyVersion', 'SetDefaultPolicyVersion'];
 
@@ -83,7 +115,7 @@ const POLICY_TEXT = ['CreatePolicy', 'CreatePolicyVersion', 'SetDefaultPolicyVer
 export const READ_WHOLE: readonly (readonly [eventSource: string, eventNames: readonly string[]])[] = [
   ['s3.amazonaws.com', Object.keys(SETTINGS)],
   ['cloudtrail.amazonaws.com', Object.keys(TRAIL)],
-  ['iam.amazonaws.com', [...Object.keys(POLICY), ...POLICY_TEXT]],
+  ['iam.amazonaws.com', [...Object.keys(POLICY), ...Object.keys(MEMBERSHIP), ...BOUNDARY, ...POLICY_TEXT]],
 ];
 
 /**
@@ -125,6 +157,7 @@ export function readAct(row: ActRow): ScopedAct | undefined {
       bucket: row.bucket,
       key: row.key,
       detail,
+      request: row.request,
       evidenceId: row.evidenceId,
     },
   };
@@ -148,6 +181,8 @@ function detailOf(row: ActRow, { request, response }: Whole): Read | undefined {
     return row.bucket === null ? undefined : { scope: cloudScopes.bucket(row.bucket), detail: setting(request) };
   if (TRAIL[eventName]) return trailChange(row, TRAIL[eventName], request, response);
   if (POLICY[eventName]) return policyChange(row, POLICY[eventName], request);
+  if (MEMBERSHIP[eventName]) return membership(row, MEMBERSHIP[eventName], request);
+  if (BOUNDARY.includes(eventName)) return boundary(row, request);
   return POLICY_TEXT.includes(eventName) ? policyText(row, request, response) : undefined;
 }
 
@@ -164,15 +199,35 @@ function requestIn(raw: string): Whole {
 /* ---- IAM ---- */
 
 function policyChange(row: ActRow, change: PolicyChange['change'], request: Json): Read | undefined {
-  const user = textOf(request['userName']);
-  const role = textOf(request['roleName']);
+  const { account } = row.who;
+  const group = textOf(request['groupName']) ?? null;
   const policy = textOf(request['policyArn']) ?? textOf(request['policyName']);
-  const name = role ?? user;
-  if (name === undefined || policy === undefined || row.who.account === null) return undefined;
-  const scope = cloudScopes.principal(
-    `arn:aws:iam::${row.who.account}:${role === undefined ? 'user' : 'role'}/${name}`,
-  );
-  return { scope, detail: { of: 'policy', change, policy, statements: kept(request['policyDocument']) } };
+  const scope = group === null || account === null ? holderOf(row, request) : cloudScopes.policies(account);
+  if (scope === undefined || policy === undefined) return undefined;
+  return { scope, detail: { of: 'policy', change, group, policy, statements: kept(request['policyDocument']) } };
+}
+
+/** The role or user that a request of IAM is about. */
+function holderOf({ who: { account } }: ActRow, request: Json): string | undefined {
+  const role = textOf(request['roleName']);
+  const name = role ?? textOf(request['userName']);
+  if (name === undefined || account === null) return undefined;
+  return cloudScopes.principal(`arn:aws:iam::${account}:${role === undefined ? 'user' : 'role'}/${name}`);
+}
+
+function membership(row: ActRow, change: Membership['change'], request: Json): Read | undefined {
+  const group = textOf(request['groupName']);
+  const scope = holderOf(row, request);
+  return scope === undefined || group === undefined
+    ? undefined
+    : { scope, detail: { of: 'membership', change, group } };
+}
+
+function boundary(row: ActRow, request: Json): Read | undefined {
+  const policy = textOf(request['permissionsBoundary']) ?? null;
+  const scope = holderOf(row, request);
+  const says = policy !== null || !row.eventName.startsWith('Create');
+  return scope === undefined || !says ? undefined : { scope, detail: { of: 'boundary', policy } };
 }
 
 function policyText(row: ActRow, request: Json, response: Json): Read | undefined {
@@ -290,20 +345,20 @@ function objectLock(request: Json): BucketChange {
     : none('object lock');
 }
 
-/** A policy that lets everybody in, or one whose denials may be fewer than before. */
+/** A policy that lets everybody in; whether its denials are fewer than before is for who knows what was before. */
 function bucketPolicy(request: Json): BucketChange {
   const document = objectOf(
     typeof request['bucketPolicy'] === 'string' ? parsed(request['bucketPolicy']) : request['bucketPolicy'],
   );
   const statements = listOf(document['Statement']);
-  const denies = statements.some(({ Effect }) => Effect === 'Deny');
+  const denials = statements.length === 0 ? null : denialsIn(statements);
   const everybody = statements.some(
     ({ Effect, Principal, Condition }) =>
       Effect === 'Allow' &&
       Condition === undefined &&
       (Principal === '*' || [objectOf(Principal)['AWS']].flat().includes('*')),
   );
-  return { ...(everybody ? weaker('policy', 'the bucket policy lets everybody in') : none('policy')), denies };
+  return { ...(everybody ? weaker('policy', 'the bucket policy lets everybody in') : none('policy')), denials };
 }
 
 function replication(request: Json): BucketChange {

@@ -5,7 +5,7 @@ export const cloudScopes = {
   trail: (arn: string): string => `trail:${arn}`,
   account: (id: string): string => `account:${id}`,
   ip: (address: string): string => `ip:${address}`,
-  /** The managed policies of an account: read by each of its principals' folds. */
+  /** The managed policies of an account and the policies of its groups: read by each of its principals' folds. */
   policies: (account: string): string => `policies:${account}`,
 } as const;
 

@@ -25,8 +25,10 @@ export interface Spree {
   readonly accounts: string[];
   readonly agents: string[];
   readonly prefixes: string[];
-  /** Deletions that name no key (DeleteObjects). */
+  /** Calls that name no key (DeleteObjects). */
   keyless: number;
+  /** Of those the requests in whose course deletions with keys were recorded, each once. */
+  readonly named: string[];
   firstKey: string | null;
   lastKey: string | null;
   /** The least and greatest day that keys name, as `2024-03-16`. */
@@ -46,6 +48,7 @@ export interface SpreeState {
 /** Of callers, addresses and programs no more than this are named. */
 const NAMED = 20;
 const PREFIXES_NAMED = 100;
+const CALLS_NAMED = 1_000;
 
 export interface SpreeLimits {
   readonly quietGap: Duration;
@@ -85,6 +88,10 @@ export function sprees(limits: SpreeLimits) {
       const open = state.open.get(act.who.principal);
       if (open) open.refused++;
     },
+    /** In the course of a call that named no key, the service recorded one. */
+    names(state: SpreeState, { who, request }: Act): void {
+      addText(state.open.get(who.principal)?.named ?? [], request, CALLS_NAMED);
+    },
     end: (state: SpreeState): Ended[] => close(state, [...state.open.values()]),
   };
 }
@@ -110,6 +117,7 @@ function begin(act: Act, cut: number): Spree {
     agents: [],
     prefixes: [],
     keyless: 0,
+    named: [],
     firstKey: act.key,
     lastKey: act.key,
     days: null,

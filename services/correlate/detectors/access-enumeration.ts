@@ -1,5 +1,5 @@
 import { micros } from '../../../shared/duration.js';
-import { entityType } from '../../../shared/entity.js';
+import { entityKey, entityType } from '../../../shared/entity.js';
 import type { FindingDraft } from '../../../shared/finding.js';
 import { callsOf, recordsOf, type Use } from '../cloudtrail/act.js';
 import { DAY_SECONDS, use, uses } from '../cloudtrail/examples.js';
@@ -24,6 +24,7 @@ interface Seen {
   readonly firstMicros: number;
   lastMicros: number;
   readonly id: string;
+  readonly request: string | null;
   calls: number;
   records: number;
   principals: readonly string[];
@@ -47,7 +48,7 @@ const SERVICES = ['s3', 'iam', 'ec2', 'rds', 'kms', 'sts'] as const;
 /** One principal, or several from one address, try many operations of many services within minutes, and are refused many. */
 export const accessEnumeration = detector<State>({
   kind: 'access.enumeration',
-  version: 1,
+  version: 2,
   meaning: `${LEAST.operations} reading operations of ${LEAST.services} services within ten minutes, ${LEAST.refusedOperations} of them refused by ${LEAST.refusedServices} services, by a principal (or an address of several) that does not look around as widely on most days`,
   subject: 'principal',
   over: ['principal', 'ip'],
@@ -94,7 +95,7 @@ function see({ seen, open }: State, one: Use): void {
     known.sources = together(known.sources, one.sources);
     return;
   }
-  const { firstMicros, lastMicros, principals, callers, sources, accounts } = one;
+  const { firstMicros, lastMicros, firstRequest: request, principals, callers, sources, accounts } = one;
   const [calls, records] = [callsOf(one), recordsOf(one)];
   seen.push({
     action,
@@ -102,6 +103,7 @@ function see({ seen, open }: State, one: Use): void {
     firstMicros,
     lastMicros,
     id: firstId,
+    request,
     calls,
     records,
     principals,
@@ -194,12 +196,16 @@ function close(state: State, subject: string, continues: boolean): FindingDraft[
       },
       baseline: { widest_operations: Math.max(0, ...usualBefore(state, seen[0]!.firstMicros)) },
       shortBaseline: false,
-      keys: [...new Set([own, ...cloudKeys(who)])],
+      keys: [...new Set([own, ...cloudKeys(who), ...requestsOf(seen)])],
       evidence: evidenceFrom(seen.map(({ id }) => id).slice(0, EVIDENCE_KEPT)),
       evidenceCount: seen.reduce((sum, { records }) => sum + records, 0),
     },
   ];
 }
+
+/** The first request of each operation: as many as evidence is kept of. */
+const requestsOf = (seen: readonly Seen[]): string[] =>
+  seen.flatMap(({ request }) => (request === null ? [] : [entityKey('request', request)])).slice(0, EVIDENCE_KEPT);
 
 function usualBefore({ usual }: State, atMicros: number): number[] {
   const today = Math.floor(atMicros / micros('24h'));

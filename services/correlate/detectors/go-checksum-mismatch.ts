@@ -5,7 +5,7 @@ import { goFailures } from './go-failures.js';
 /** What was downloaded is not what go.sum or the checksum database recorded: the go command's SECURITY ERROR. */
 export const goChecksumMismatch = goFailures({
   kind: 'go.checksum_mismatch',
-  version: 2,
+  version: 3,
   meaning: 'a module is not the one that go.sum or the checksum database recorded',
   failure: 'checksum',
   severity: 'critical',

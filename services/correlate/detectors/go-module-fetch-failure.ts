@@ -5,7 +5,7 @@ import { goFailures } from './go-failures.js';
 /** The go command could not fetch a module: proxy or checksum database unreachable, refused, not found. */
 export const goModuleFetchFailure = goFailures({
   kind: 'go.module_fetch_failure',
-  version: 1,
+  version: 2,
   meaning: 'the go command could not fetch a module',
   failure: 'fetch',
   severity: 'warning',

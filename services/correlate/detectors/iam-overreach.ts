@@ -1,11 +1,21 @@
 import { humanMicros, micros } from '../../../shared/duration.js';
 import { entityKey } from '../../../shared/entity.js';
 import type { FindingDraft } from '../../../shared/finding.js';
-import { type Act, callsOf, type PolicyChange, type PolicyText, recordsOf, type Use } from '../cloudtrail/act.js';
-import { act, allowing, grant, use, uses } from '../cloudtrail/examples.js';
-import { type Decision, evaluate, matchesText, reachOf, readPolicy, type Statement } from '../cloudtrail/iam-policy.js';
-import { MANAGED_POLICIES } from '../cloudtrail/managed-policies.js';
+import { type Act, callsOf, type PolicyText, recordsOf, type Use } from '../cloudtrail/act.js';
+import { act, allowing, grant, membership, simulation, USER, use, uses } from '../cloudtrail/examples.js';
+import { matchesText, reachOf, readPolicy, type Statement } from '../cloudtrail/iam-policy.js';
 import { DESTRUCTIVE } from '../cloudtrail/read-act.js';
+import {
+  addSimulation,
+  changeRights,
+  forgetSimulations,
+  iamDetail,
+  isTakenAway,
+  noRights,
+  type Right,
+  type Rights,
+  widestRight,
+} from '../cloudtrail/rights.js';
 import { cloudKeys, counted, evidenceFrom, SECOND_MICROS, shortName } from '../cloudtrail/spree.js';
 import { detector } from '../detector.js';
 
@@ -14,14 +24,6 @@ const QUIET_MICROS = micros('1h');
 const MAX_EXTENT_MICROS = micros('6h');
 const MINUTE_MICROS = 60_000_000;
 
-/** A policy that the principal has: since when, by which record, and what it says where that is its own. */
-interface Held {
-  readonly atMicros: number;
-  readonly id: string;
-  readonly by: string;
-  readonly statements: readonly Statement[] | null;
-}
-
 interface Open {
   readonly action: string;
   readonly firstMicros: number;
@@ -29,9 +31,7 @@ interface Open {
   calls: number;
   records: number;
   readonly ids: string[];
-  readonly policy: string;
-  readonly held: Held;
-  readonly decision: Decision;
+  readonly right: Right;
   buckets: string[];
   callers: string[];
   sources: string[];
@@ -41,10 +41,7 @@ interface Open {
 }
 
 interface State {
-  /** Policies by name or ARN. */
-  readonly held: Map<string, Held>;
-  /** Versions of managed policies by ARN: the default one's text. */
-  readonly texts: Map<string, { readonly versions: Map<string, readonly Statement[]>; current: string }>;
+  readonly rights: Rights;
   /** Uses of the last minute: a grant of the same minute may come after them in the order of items. */
   pending: Use[];
   readonly open: Map<string, Open>;
@@ -53,24 +50,28 @@ interface State {
 }
 
 /**
- * A principal uses a right to destroy that a policy change in evidence gave it, and that reaches further than part of one bucket. The finding begins with
- * the use; the grant may be days older, and is a fact in its evidence. Who had a right before the evidence begins is not known, and not found.
+ * A principal uses a right to destroy that reaches further than part of one bucket: a policy change in evidence gave it (its own, or that of a group that it
+ * joined), or a simulation before the use said so. The finding begins with the use; grant and simulation may be days older, and are facts in its evidence.
+ * Who had a right before the evidence begins is not known without a simulation, and not found.
  */
 export const iamOverreach = detector<State>({
   kind: 'iam.overreach',
-  version: 1,
+  version: 2,
   meaning:
-    'a principal uses a right to destroy objects or logs that a policy in evidence grants for a whole bucket or more (for deletions that leave a marker: for every bucket)',
+    'a principal uses a right to destroy objects or logs that a policy or a simulation in evidence grants for a whole bucket or more (for deletions that leave a marker: for every bucket)',
   subject: 'principal',
-  inputs: [{ of: 'acts' }, { of: 'uses' }],
-  start: () => ({ held: new Map(), texts: new Map(), pending: [], open: new Map(), firstUse: new Map() }),
-  step(state, item) {
+  inputs: [{ of: 'acts' }, { of: 'uses' }, { of: 'simulations' }],
+  start: () => ({ rights: noRights(), pending: [], open: new Map(), firstUse: new Map() }),
+  step(state, item, { subject }) {
     const found = settle(state, item.atMicros - MINUTE_MICROS);
+    forgetSimulations(state.rights, item.atMicros - MINUTE_MICROS);
     found.push(...closeQuiet(state, item.atMicros));
     if (item.type === 'uses') state.pending.push(...item.uses.filter(isDestructive));
-    if (item.type === 'act' && item.error === null && item.detail?.of === 'policy')
-      found.push(...changePolicy(state, item, item.detail));
-    if (item.type === 'act' && item.error === null && item.detail?.of === 'policy_text') setText(state, item.detail);
+    if (item.type === 'simulation') addSimulation(state.rights, item);
+    const detail = item.type === 'act' ? iamDetail(item) : undefined;
+    if (item.type !== 'act' || !detail) return found;
+    if (isTakenAway(detail)) found.push(...settle(state, item.atMicros));
+    changeRights(state.rights, item, detail, subject.includes(':user/'));
     return found;
   },
   end: (state) => [...settle(state, Number.POSITIVE_INFINITY), ...close(state, [...state.open.values()])],
@@ -122,39 +123,64 @@ export const iamOverreach = detector<State>({
       ],
       fires: true,
     },
+    {
+      title: 'a policy of a group that the user joined',
+      subject: USER,
+      given: [grant(0, wide(), { group: 'ops' }), membership(60, 'join'), ...purging(600)],
+      fires: true,
+    },
+    {
+      title: 'a policy of a group that the user left before',
+      subject: USER,
+      given: [grant(0, wide(), { group: 'ops' }), membership(60, 'join'), membership(120, 'leave'), ...purging(600)],
+      fires: false,
+    },
+    {
+      title: 'a policy of a group that the user is not known to be in',
+      subject: USER,
+      given: [grant(0, wide(), { group: 'ops' }), ...purging(600)],
+      fires: false,
+    },
+    {
+      title: 'a group policy that was taken back',
+      subject: USER,
+      given: [
+        grant(0, wide(), { group: 'ops' }),
+        membership(60, 'join'),
+        grant(120, undefined, { group: 'ops', change: 'revoke' }),
+        ...purging(600),
+      ],
+      fires: false,
+    },
+    { title: 'a right that was simulated days before', given: [simulation(0), ...purging(3 * 86_400)], fires: true },
+    { title: 'a right that was simulated after its use', given: [...purging(0), simulation(600)], fires: false },
+    { title: 'a simulation that denies', given: [simulation(0, { allowed: false }), ...purging(600)], fires: false },
+    {
+      title: 'a simulation of one key',
+      given: [simulation(0, { resource: 'arn:aws:s3:::example/builds/a.zip' }), ...purging(600)],
+      fires: false,
+    },
+    {
+      title: 'a simulation of another bucket',
+      given: [simulation(0, { resource: 'arn:aws:s3:::other/*' }), ...purging(600)],
+      fires: false,
+    },
+    {
+      title: 'a simulation that a later one contradicts',
+      given: [simulation(0), simulation(60, { allowed: false }), ...purging(600)],
+      fires: false,
+    },
+    {
+      title: 'a simulation that a change of policies has overtaken',
+      given: [simulation(0), grant(60, undefined, { policy: 'ci-inline', change: 'revoke' }), ...purging(600)],
+      fires: false,
+    },
   ],
 });
 
 const isDestructive = ({ action, outcome }: Use): boolean => outcome === 'ok' && DESTRUCTIVE.includes(action);
 
 /* ---- what the principal may do ---- */
-
-function changePolicy(
-  state: State,
-  { atMicros, evidenceId, who }: Act,
-  { change, policy, statements }: PolicyChange,
-): FindingDraft[] {
-  if (change === 'grant') {
-    state.held.set(policy, { atMicros, id: evidenceId, by: who.principal, statements });
-    return [];
-  }
-  const found = settle(state, atMicros);
-  state.held.delete(policy);
-  return found;
-}
-
-function setText(state: State, { arn, version, statements, isDefault }: PolicyText): void {
-  const text = state.texts.get(arn) ?? { versions: new Map<string, readonly Statement[]>(), current: version };
-  state.texts.set(arn, text);
-  if (statements) text.versions.set(version, statements);
-  if (isDefault) text.current = version;
-}
-
-/** What a policy says as far as it was seen: its own text, the account's, or AWS's. */
-function statementsOf(state: State, policy: string, { statements }: Held): readonly Statement[] {
-  const text = state.texts.get(policy);
-  return statements ?? text?.versions.get(text.current) ?? MANAGED_POLICIES.get(policy) ?? [];
-}
 
 /** Uses before a moment, judged by what was granted until they ended. */
 function settle(state: State, untilMicros: number): FindingDraft[] {
@@ -167,20 +193,8 @@ function settle(state: State, untilMicros: number): FindingDraft[] {
 }
 
 function judge(state: State, one: Use): FindingDraft[] {
-  const resource = resourceOf(one);
-  const held = [...state.held].filter(([, { atMicros }]) => atMicros <= one.lastMicros);
-  const decision = evaluate(
-    held.flatMap(([name, policy]) => statementsOf(state, name, policy)),
-    one.action,
-    resource,
-  );
-  if (decision.outcome !== 'allowed') return [];
-  const granting = held
-    .filter(([name, policy]) => statementsOf(state, name, policy).some((statement) => decision.by.includes(statement)))
-    .sort(([, a], [, b]) => b.atMicros - a.atMicros);
-  const [name, policy] = granting[0]!;
-  const statement = statementsOf(state, name, policy).find((other) => decision.by.includes(other))!;
-  return reachesTooFar(statement, one.action) ? open(state, one, name, policy, decision) : [];
+  const right = widestRight(state.rights, one, resourceOf(one), reachesTooFar);
+  return right ? open(state, one, right) : [];
 }
 
 const resourceOf = ({ action, bucket }: Use): string =>
@@ -198,12 +212,12 @@ function reachesTooFar(statement: Statement, action: string): boolean {
 
 /* ---- what it did with it ---- */
 
-function open(state: State, one: Use, policy: string, held: Held, decision: Decision): FindingDraft[] {
-  const name = `${one.action}\n${policy}`;
+function open(state: State, one: Use, right: Right): FindingDraft[] {
+  const name = nameOf({ action: one.action, right });
   const known = state.open.get(name);
   const tooLong = known && one.firstMicros - known.firstMicros >= MAX_EXTENT_MICROS;
   const found = tooLong ? close(state, [known], true) : [];
-  const firstMicros = Math.max(one.firstMicros, held.atMicros);
+  const firstMicros = Math.max(one.firstMicros, right.atMicros);
   if (!state.firstUse.has(name)) state.firstUse.set(name, firstMicros);
   const running = state.open.get(name) ?? {
     action: one.action,
@@ -212,9 +226,7 @@ function open(state: State, one: Use, policy: string, held: Held, decision: Deci
     calls: 0,
     records: 0,
     ids: [],
-    policy,
-    held,
-    decision,
+    right,
     buckets: [],
     callers: [],
     sources: [],
@@ -234,6 +246,10 @@ function open(state: State, one: Use, policy: string, held: Held, decision: Deci
   return found;
 }
 
+/** A right, told from others by what grants it. */
+const nameOf = ({ action, right }: Pick<Open, 'action' | 'right'>): string =>
+  `${action}\n${right.by === 'policy' ? '' : 'simulated: '}${right.name}`;
+
 const NAMED = 20;
 const together = (a: readonly string[], b: readonly string[]): string[] =>
   [...new Set([...a, ...b])].sort().slice(0, NAMED);
@@ -247,7 +263,7 @@ function closeQuiet(state: State, atMicros: number): FindingDraft[] {
 
 function close(state: State, ended: readonly Open[], continues = false): FindingDraft[] {
   return ended.map((one) => {
-    const name = `${one.action}\n${one.policy}`;
+    const name = nameOf(one);
     state.open.delete(name);
     return draft(one, state.firstUse.get(name)!, continues);
   });
@@ -255,33 +271,34 @@ function close(state: State, ended: readonly Open[], continues = false): Finding
 
 function draft(one: Open, firstUseMicros: number, continues: boolean): FindingDraft {
   const subject = entityKey('principal', one.principal);
-  const { held, decision, policy } = one;
-  const [statement] = decision.by;
-  const reach = one.action.startsWith('s3:') ? reachOf(statement!) : 'every trail';
+  const { right } = one;
+  const { statement } = right;
+  const reach = one.action.startsWith('s3:') ? reachOf(statement) : 'every trail';
   return {
     subject,
-    member: `${one.action} ${policy}`,
+    member: nameOf(one).replace('\n', ' '),
     startedMicros: one.firstMicros,
     startedByMicros: one.firstMicros + SECOND_MICROS,
     endedMicros: Math.max(one.firstMicros, one.lastMicros),
     cut: one.cut,
     continues,
     severity: reach === 'part of a bucket' ? 'warning' : 'critical',
-    summary: `${shortName(one.principal)} used ${one.action} (${counted(one.calls, 'call')}), which policy ${policy} allows for ${reach} since ${iso(held.atMicros)}${
-      one.firstMicros > held.atMicros ? `, ${humanMicros(one.firstMicros - held.atMicros)} before` : ''
-    }`,
+    summary: `${shortName(one.principal)} used ${one.action} (${counted(one.calls, 'call')}), ${grantOf(one, reach)}`,
     measured: {
       action: one.action,
       calls: one.calls,
       buckets: one.buckets,
-      policy,
-      granted_at: iso(held.atMicros),
-      granted_by: held.by,
+      policy: right.name,
+      backed_by: right.by,
+      granted_at: right.by === 'policy' ? iso(right.atMicros) : null,
+      granted_by: right.grantedBy,
+      simulated: right.simulations.map(simulated),
       first_use_at: iso(firstUseMicros),
       reach,
-      allowed_by: [...statement!.actions, ...statement!.notActions.map((action) => `all but ${action}`)],
-      resources: [...statement!.resources, ...statement!.notResources.map((arn) => `all but ${arn}`)],
-      conditions_not_evaluated: decision.notEvaluated,
+      allowed_by: [...statement.actions, ...statement.notActions.map((action) => `all but ${action}`)],
+      resources: [...statement.resources, ...statement.notResources.map((arn) => `all but ${arn}`)],
+      conditions_not_evaluated: right.notEvaluated,
+      boundary_not_evaluated: right.boundary,
       sessions: one.callers,
     },
     baseline: null,
@@ -291,9 +308,32 @@ function draft(one: Open, firstUseMicros: number, continues: boolean): FindingDr
       ...one.buckets.map((bucket) => entityKey('bucket', bucket)),
       ...cloudKeys({ ...one, principals: [one.principal] }),
     ].filter((key, index, keys) => keys.indexOf(key) === index),
-    evidence: evidenceFrom([held.id, ...one.ids]),
-    evidenceCount: one.records + 1,
+    evidence: [
+      ...evidenceFrom([...right.records, ...one.ids]),
+      ...right.simulations.map(({ evidenceId }) => ({
+        table: 'iam_simulations' as const,
+        id: evidenceId,
+        role: 'member' as const,
+      })),
+    ],
+    evidenceCount: one.records + right.records.length + right.simulations.length,
   };
+}
+
+function grantOf({ right, firstMicros }: Open, reach: string): string {
+  const before = firstMicros > right.atMicros ? `, ${humanMicros(firstMicros - right.atMicros)} before` : '';
+  return right.by === 'policy'
+    ? `which policy ${right.name} allows for ${reach} since ${iso(right.atMicros)}${before}`
+    : `which a simulation at ${iso(right.atMicros)}${before && `${before},`} found allowed for ${reach} (${right.name})`;
+}
+
+/** `allowed on arn:aws:s3:::logs/* at 2024-03-16T09:00:00Z by ci-inline, without a value for aws:SourceIp`. */
+function simulated({ allowed, resource, atMicros, policies, missing }: Right['simulations'][number]): string {
+  return [
+    `${allowed ? 'allowed' : 'denied'} on ${resource} at ${iso(atMicros)}`,
+    ...(policies.length > 0 ? [` by ${policies.join(', ')}`] : []),
+    ...(missing.length > 0 ? [`, without a value for ${missing.join(', ')}`] : []),
+  ].join('');
 }
 
 const iso = (micros: number): string => `${new Date(micros / 1000).toISOString().slice(0, 19)}Z`;

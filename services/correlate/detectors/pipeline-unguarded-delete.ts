@@ -1,6 +1,7 @@
 import { entityKey } from '../../../shared/entity.js';
 import type { FindingDraft } from '../../../shared/finding.js';
 import type { Act } from '../cloudtrail/act.js';
+import { attributed, type BulkCalls, noCalls } from '../cloudtrail/bulk-calls.js';
 import { act, deletions } from '../cloudtrail/examples.js';
 import {
   cloudKeys,
@@ -25,6 +26,7 @@ interface State {
   readonly sprees: SpreeState;
   /** Top prefixes that calls on the bucket have named. */
   prefixes: string[];
+  readonly calls: BulkCalls;
 }
 
 const groups = sprees({ quietGap: '5m', maxExtent: '6h' });
@@ -35,20 +37,22 @@ const groups = sprees({ quietGap: '5m', maxExtent: '6h' });
  */
 export const pipelineUnguardedDelete = detector<State>({
   kind: 'pipeline.unguarded_delete',
-  version: 1,
+  version: 2,
   meaning: `a principal of a pipeline deletes in all top prefixes of a bucket, ${LEAST_PREFIXES} or more`,
   subject: 'principal',
   over: ['bucket'],
   inputs: [{ of: 'acts' }, { of: 'prefixes' }],
-  start: () => ({ sprees: groups.start(), prefixes: [] }),
+  start: () => ({ sprees: groups.start(), prefixes: [], calls: noCalls() }),
   step(state, item, { subject }) {
     if (item.type === 'prefixes') {
       state.prefixes = [...new Set([...state.prefixes, ...item.prefixes])].sort().slice(0, PREFIXES_KEPT);
       return [];
     }
     if (item.type !== 'act') return [];
-    const ended = groups.pass(state.sprees, item.atMicros);
-    if (isDeletion(item)) ended.push(...groups.add(state.sprees, item));
+    const ended = attributed(state.calls, item).flatMap((act) => [
+      ...groups.pass(state.sprees, act.atMicros),
+      ...(isDeletion(act) ? groups.add(state.sprees, act) : []),
+    ]);
     return drafts(state, ended, subject);
   },
   end: (state, { subject }) => drafts(state, groups.end(state.sprees), subject),

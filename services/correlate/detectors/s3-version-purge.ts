@@ -14,7 +14,7 @@ const LEAST_VERSIONS = 20;
  */
 export const s3VersionPurge = bucketSpree({
   kind: 's3.version_purge',
-  version: 1,
+  version: 2,
   meaning: `a principal permanently deletes ${LEAST_VERSIONS} versions of objects or more, and does not do so on most days`,
   takes: ({ action }) => action === 's3:DeleteObjectVersion',
   isEnough: ({ count }) => count >= LEAST_VERSIONS,

@@ -8,7 +8,7 @@ import { goFailures } from './go-failures.js';
  */
 export const vendorTampered = goFailures({
   kind: 'vendor.tampered',
-  version: 1,
+  version: 2,
   meaning: 'a build says that vendor/modules.txt and go.mod do not agree',
   failure: 'vendor',
   severity: 'warning',
