@@ -9,7 +9,7 @@ import { connectTo } from '../../shared/store/open.js';
 import type { Store } from '../../shared/store/store.js';
 import { causes } from './causes/index.js';
 import { buildChains } from './chains.js';
-import { accountOf, cloudScopeOf, cloudScopes, isCloudScope } from './cloudtrail/scopes.js';
+import { cloudScopeOf, isCloudScope, scopesOf } from './cloudtrail/scopes.js';
 import { type Clusters, clustersOf, type Instance, type Member } from './clusters.js';
 import { componentsOf, type Interval, LONGEST_REACH, meet, reachOf } from './components.js';
 import { foldsOver, type SubjectType } from './detector.js';
@@ -45,7 +45,7 @@ export const ruleset = shortHash([
 const inputs = detectors.flatMap((detector) => detector.inputs);
 
 /** What rollups hold; raised with whatever changes how a trace is read. With another one they are made anew from evidence. */
-const ROLLUPS = shortHash(['rollups@5', ...inputs.map((input) => JSON.stringify(input))]);
+const ROLLUPS = shortHash(['rollups@6', ...inputs.map((input) => JSON.stringify(input))]);
 
 function shortHash(words: readonly string[]): string {
   return sha256([...words].sort().join('\n')).slice(0, 12);
@@ -123,7 +123,7 @@ async function advance(connections: Connections, seen: SeenTraces, newest: bigin
   const gaps = gapsOf(await loadGaps(connection, clusters));
   const touchedScopes = everything
     ? await allScopes(connection)
-    : [...dirty.keys(), ...gapsChanged.keys(), ...(await readersOfPolicies(connection, dirty))];
+    : [...dirty.keys(), ...gapsChanged.keys(), ...(await readersOfRights(connection, dirty))];
   const subjects = subjectsOf(members, others, gaps, new Set(touchedScopes));
   const touched = subjects.flatMap((subject) => {
     const extent = everything ? ALWAYS : hull(extentOf(subject.scopes, dirty), gapsChanged.get(subject.name));
@@ -221,23 +221,21 @@ function subjectsOf(
   ];
 }
 
-/** A principal, bucket, trail or address; a principal's rights are also in what its account's policies say. */
+/** A principal, bucket, trail, address or account. */
 function cloudSubject(name: string): Subject[] {
   const type = cloudScopeOf(name);
   if (!type) return [];
-  const account = type === 'principal' ? accountOf(name) : undefined;
   const around = { subject: name, gaps: [], clusterOf: (target: string) => target };
-  const own = account === undefined ? [name] : [name, cloudScopes.policies(account)];
-  return [{ name, detectors: readersOf(type), around, scopes: own, of: 'cloudtrail' }];
+  return [{ name, detectors: readersOf(type), around, scopes: scopesOf(name), of: 'cloudtrail' }];
 }
 
-/** The principals of accounts whose policies changed. */
-async function readersOfPolicies(connection: DuckDBConnection, dirty: Dirty): Promise<string[]> {
+/** The principals whose rights changed, or their account's policies. */
+async function readersOfRights(connection: DuckDBConnection, dirty: Dirty): Promise<string[]> {
   const changed = new Set([...dirty.keys()].filter((scope) => isCloudScope(scope) && !cloudScopeOf(scope)));
   if (changed.size === 0) return [];
   const scopes = await allScopes(connection);
   return scopes.filter(
-    (scope) => scope.startsWith('principal:') && changed.has(cloudScopes.policies(accountOf(scope) ?? '')),
+    (scope) => cloudScopeOf(scope) === 'principal' && scopesOf(scope).some((one) => changed.has(one)),
   );
 }
 

@@ -16,7 +16,7 @@ export async function refreshSimulations(
     { destructive: [...ACTIONS.keys()].join(' ') },
   );
   for (const [id, at, principal, action, resource, allowed, policies, missing] of rows.getRows() as Row[])
-    partAt(cloudScopes.principal(principal), bucketOf(at)).simulations.push({
+    partAt(cloudScopes.rights(principal), bucketOf(at)).simulations.push({
       type: 'simulation',
       atMicros: at,
       action: ACTIONS.get(action.toLowerCase())!,

@@ -98,12 +98,14 @@ export async function* readParts(
     `SELECT bucket::DOUBLE, scope, whole, payload FROM _store.rollups WHERE ${sinceThen('bucket', since, fromMicros)} AND bucket < ${toMicros}
      ORDER BY bucket, scope, run, whole`,
   );
+  const wanted = new Set(since.flatMap(({ scopes: some }) => some));
   let current: { bucket: number; parts: Scoped<Part>[] } | undefined;
   for await (const chunk of chunksOf(result)) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const bucket = c[0]![row] as number;
       const scope = c[1]![row] as string;
+      if (!wanted.has(scope)) continue;
       if (current && current.bucket !== bucket) {
         yield current;
         current = undefined;

@@ -207,12 +207,12 @@ function policyChange(row: ActRow, change: PolicyChange['change'], request: Json
   return { scope, detail: { of: 'policy', change, group, policy, statements: kept(request['policyDocument']) } };
 }
 
-/** The role or user that a request of IAM is about. */
+/** The rights of the role or user that a request of IAM is about. */
 function holderOf({ who: { account } }: ActRow, request: Json): string | undefined {
   const role = textOf(request['roleName']);
   const name = role ?? textOf(request['userName']);
   if (name === undefined || account === null) return undefined;
-  return cloudScopes.principal(`arn:aws:iam::${account}:${role === undefined ? 'user' : 'role'}/${name}`);
+  return cloudScopes.rights(`arn:aws:iam::${account}:${role === undefined ? 'user' : 'role'}/${name}`);
 }
 
 function membership(row: ActRow, change: Membership['change'], request: Json): Read | undefined {

@@ -1,6 +1,8 @@
 /** Whose folds CloudTrail's records go to. The names are entity keys, but for a role's path: policy changes name a role without it. */
 export const cloudScopes = {
   principal: (arn: string): string => `principal:${withoutPath(arn)}`,
+  /** What a principal was granted, and what simulations say of it: read by its fold. Who was granted rights and does nothing needs no fold. */
+  rights: (arn: string): string => `rights:${withoutPath(arn)}`,
   bucket: (name: string): string => `bucket:${name}`,
   trail: (arn: string): string => `trail:${arn}`,
   account: (id: string): string => `account:${id}`,
@@ -18,7 +20,15 @@ export const cloudScopeOf = (scope: string): CloudScope | undefined =>
   KINDS.find((kind) => scope.startsWith(`${kind}:`));
 
 export const isCloudScope = (scope: string): boolean =>
-  cloudScopeOf(scope) !== undefined || scope.startsWith('policies:');
+  cloudScopeOf(scope) !== undefined || scope.startsWith('policies:') || scope.startsWith('rights:');
+
+/** Whose parts the fold over a subject reads: a principal's rights are also in what its account's policies say. */
+export function scopesOf(subject: string): string[] {
+  if (cloudScopeOf(subject) !== 'principal') return [subject];
+  const account = accountOf(subject);
+  const rights = cloudScopes.rights(subject.slice('principal:'.length));
+  return [subject, rights, ...(account === undefined ? [] : [cloudScopes.policies(account)])];
+}
 
 /** The account that an ARN names. */
 export const accountOf = (arn: string): string | undefined =>
