@@ -92,7 +92,7 @@ test('the evidence alone decides: not its order, its batches, or how often it wa
       assert.deepEqual(said(backwards), said(inOrder));
       assert.deepEqual(said(inPieces), said(inOrder));
     }),
-    8,
+    6,
   );
 });
 
@@ -112,7 +112,7 @@ test('asked after every commit, a store says in the end what it says when asked 
         assert.deepEqual(await correlatedInSteps(t, split(arriving, parts), late), once);
       },
     ),
-    10,
+    8,
   );
 });
 
@@ -159,7 +159,7 @@ test('every finding and every chain has an id of its own, whatever became of scr
         assert.ok(!Object.values(finding.measured).some(Number.isNaN), finding.summary);
       }
     }),
-    12,
+    8,
   );
 });
 
