@@ -108,6 +108,7 @@ async function advance(connections: Connections, seen: SeenTraces, newest: bigin
   if (last.rollups !== ROLLUPS)
     for (const table of KEPT_BY_CORRELATE) await connection.run(`DELETE FROM _store.${table}`);
   const from = last.rollups === ROLLUPS ? last.seq : 0n;
+  const forgotten = last.rollups === ROLLUPS ? [] : await allFindings(connection);
   const factsChanged = await noteMetrics(connection, from);
   const members = await loadMembers(connection);
   const others = await loadGoInstances(connection);
@@ -135,7 +136,8 @@ async function advance(connections: Connections, seen: SeenTraces, newest: bigin
     everything || factsChanged ? [ALWAYS] : [...refolded.flatMap(changesOf), ...surroundingsIn(dirty, gapsChanged)];
   const { findings, links, chains } = await judgeAgain(connection, seeds, members, gaps);
   const standing = new Set(refolded.flatMap(({ after }) => after.map(({ id }) => id)));
-  const gone = refolded.flatMap(({ before }) => before.map(({ id }) => id)).filter((id) => !standing.has(id));
+  const before = new Set([...forgotten, ...refolded.flatMap((one) => one.before.map(({ id }) => id))]);
+  const gone = [...before].filter((id) => !standing.has(id));
   await connection.run('INSERT INTO _store.correlated VALUES (?, ?, ?, ?)', [run, newest, ROLLUPS, folds]);
   const goneChains = await chainsWithout(connection, chains, [...gone, ...findings.map(({ id }) => id)]);
   return { findings, goneFindings: gone, links, chains, goneChains };
@@ -174,6 +176,12 @@ async function lastCursor(connection: DuckDBConnection): Promise<Cursor> {
 async function newestCommit(connection: DuckDBConnection): Promise<bigint> {
   const rows = await connection.runAndReadAll('SELECT coalesce(max(commit_seq), 0) FROM _store.commits');
   return rows.getRows()[0]![0] as bigint;
+}
+
+/** What stands where the folds that found it were thrown away. */
+async function allFindings(connection: DuckDBConnection): Promise<string[]> {
+  const rows = await connection.runAndReadAll('SELECT finding_id FROM findings ORDER BY finding_id');
+  return rows.getRows().map(([id]) => id as string);
 }
 
 async function allScopes(connection: DuckDBConnection): Promise<string[]> {

@@ -1,7 +1,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { type EntityType, entityKey } from '../../shared/entity.js';
 import { groupBy } from '../../shared/group.js';
-import { chunksOf } from '../../shared/store/chunks.js';
+import { streamed } from '../../shared/store/chunks.js';
 import type { Span } from './item.js';
 import { serviceKey } from './rollup.js';
 import { type Range, type SeenTraces, within } from './seen-traces.js';
@@ -181,13 +181,14 @@ const COLUMNS = `concat_ws(' ', left(body_hash, 32), trace_id, span_id, parent_s
 /** Traces in pieces, each in the order of start time: of two spans with one id the first is read. */
 async function* pieces({ connection, cursor }: Spans, which: readonly string[]): AsyncGenerator<StoredSpan[]> {
   const spans = which.map((where) => `SELECT * FROM _store.spans WHERE ${where}`).join(' UNION ALL ');
-  const result = await connection.stream(
+  const chunks = streamed(
+    connection,
     `SELECT ${COLUMNS}, commit_seq > ${cursor} FROM (${spans}) ORDER BY trace_id, start_unix_nano, span_id, body_hash`,
   );
   const serviceKeys = new Map<string, string>();
   let piece: StoredSpan[] = [];
   let latest = 0;
-  for await (const chunk of chunksOf(result)) {
+  for await (const chunk of chunks) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const at = (column: number) => c[column]![row]!;

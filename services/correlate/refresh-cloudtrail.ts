@@ -1,5 +1,5 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { chunksOf } from '../../shared/store/chunks.js';
+import { streamed } from '../../shared/store/chunks.js';
 import { ANSWERED_MARKER, IS_EVENT, OUTCOME, PRINCIPAL } from '../../shared/store/cloudtrail-sql.js';
 import type { Outcome, Who } from './cloudtrail/act.js';
 import { type CloudPart, extremes } from './cloudtrail/part.js';
@@ -61,13 +61,14 @@ const WHOLE = READ_WHOLE.map(
 const REQUEST = `CASE WHEN event_name = 'DeleteObjects' OR (event_name IN (${quoted(DELETIONS)}) AND contains(raw, '"AwsServiceEvent"')) THEN request_id END`;
 
 async function readActs(connection: DuckDBConnection, isNew: string, parts: Target, at: At): Promise<void> {
-  const result = await connection.stream(
+  const chunks = streamed(
+    connection,
     `SELECT epoch_us(event_time)::DOUBLE, concat(left(body_hash, 32), coalesce(shared_event_id, event_id, left(body_hash, 32))), ${WHO}, region, event_name, action,
        error_code, bucket, object_key, CASE WHEN ${WHOLE} THEN raw END, CASE WHEN version_id IS NOT NULL AND event_name = 'DeleteObject' THEN ${ANSWERED_MARKER} ELSE false END, ${REQUEST}
      FROM _store.cloudtrail_events WHERE ${isNew} AND (${WHOLE} OR (event_source = 's3.amazonaws.com' AND event_name IN (${quoted(DELETIONS)})))`,
   );
   const callers = new Map<string, Who>();
-  for await (const chunk of chunksOf(result)) {
+  for await (const chunk of chunks) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const text = (column: number) => c[column]![row] as string | null;
@@ -100,7 +101,8 @@ const LOOKS = `(read_only AND (event_category IS DISTINCT FROM 'Data' OR starts_
 
 /** What is kept of a principal: looking around, what was refused, and what is destructive. Services act on behalf of others. */
 async function readUses(connection: DuckDBConnection, isNew: string, parts: Target, at: At): Promise<void> {
-  const result = await connection.stream(
+  const chunks = streamed(
+    connection,
     `WITH calls AS (SELECT ${PRINCIPAL} AS principal, principal_arn AS caller, source_ip, account_id, action, event_time, body_hash, request_id, ${OUTCOME} AS outcome,
        action IN (${quoted(DESTRUCTIVE)}) AS destructive, CASE WHEN destructive THEN bucket END AS object
      FROM _store.cloudtrail_events WHERE ${isNew} AND ${PRINCIPAL} IS NOT NULL AND action IS NOT NULL
@@ -110,7 +112,7 @@ async function readUses(connection: DuckDBConnection, isNew: string, parts: Targ
        account_id, CASE WHEN outcome = 'denied' THEN source_ip END AS refused_from
      FROM calls GROUP BY principal, minute, action, object, outcome, account_id, refused_from`,
   );
-  for await (const chunk of chunksOf(result)) {
+  for await (const chunk of chunks) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const text = (column: number) => c[column]![row] as string | null;
@@ -145,11 +147,12 @@ const isAddress = (source: string): boolean => /^[0-9a-f.:]+$/i.test(source) && 
 
 /** The top prefixes that calls named, an hour at a time: what a bucket is divided in changes seldom. */
 async function readPrefixes(connection: DuckDBConnection, isNew: string, parts: Target, at: At): Promise<void> {
-  const result = await connection.stream(
+  const chunks = streamed(
+    connection,
     `SELECT DISTINCT bucket, epoch_us(time_bucket(INTERVAL 1 HOUR, event_time))::DOUBLE AS hour, regexp_extract(object_key, '^[^/]*/') AS prefix
      FROM _store.cloudtrail_events WHERE ${isNew} AND bucket IS NOT NULL AND object_key IS NOT NULL AND error_code IS NULL AND event_source = 's3.amazonaws.com'`,
   );
-  for await (const chunk of chunksOf(result)) {
+  for await (const chunk of chunks) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++)
       at(cloudScopes.bucket(c[0]![row] as string), c[1]![row] as number).prefixes.push(c[2]![row] as string);

@@ -1,6 +1,6 @@
 import { type DuckDBConnection, DuckDBTimestampValue, type DuckDBValue } from '@duckdb/node-api';
 import { appendRows } from '../../shared/store/append.js';
-import { chunksOf } from '../../shared/store/chunks.js';
+import { streamed } from '../../shared/store/chunks.js';
 import type { Interval } from './components.js';
 import type { Scope } from './load-gaps.js';
 import { type Beside, type Named, nameOf } from './name-gap.js';
@@ -140,13 +140,14 @@ async function* readMoments(
   toMicros: number,
 ): AsyncGenerator<Bucket<Moment>> {
   const within = (relation: string) => `${momentsFrom(relation, fromMicros)} AND bucket < make_timestamp(${toMicros})`;
-  const result = await connection.stream(
+  const chunks = streamed(
+    connection,
     `SELECT epoch_us(bucket)::DOUBLE, scope, epoch_us(min(first_at))::DOUBLE AS moment, epoch_us(max(last_at))::DOUBLE, bit_count(bit_or(seconds))::DOUBLE, answered
      FROM (${within(SEEN)} UNION ALL ${within(FAILED)}) WHERE ${sinceThen('epoch_us(bucket)', since, fromMicros)}
      GROUP BY bucket, scope, answered ORDER BY bucket, scope, moment, answered`,
   );
   let current: { bucket: number; parts: Scoped<Moment>[] } | undefined;
-  for await (const chunk of chunksOf(result)) {
+  for await (const chunk of chunks) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const bucket = c[0]![row] as number;

@@ -8,7 +8,7 @@ import {
   type DuckDBValue,
 } from '@duckdb/node-api';
 import { appendRows } from '../../shared/store/append.js';
-import { chunksOf } from '../../shared/store/chunks.js';
+import { streamed } from '../../shared/store/chunks.js';
 import { type CloudPart, cloudPart } from './cloudtrail/part.js';
 import { isCloudScope } from './cloudtrail/scopes.js';
 import type { Input } from './item.js';
@@ -94,13 +94,14 @@ export async function* readParts(
   fromMicros: number,
   toMicros: number,
 ): AsyncGenerator<Bucket<Part>> {
-  const result = await connection.stream(
+  const chunks = streamed(
+    connection,
     `SELECT bucket::DOUBLE, scope, whole, payload FROM _store.rollups WHERE ${sinceThen('bucket', since, fromMicros)} AND bucket < ${toMicros}
      ORDER BY bucket, scope, run, whole`,
   );
   const wanted = new Set(since.flatMap(({ scopes: some }) => some));
   let current: { bucket: number; parts: Scoped<Part>[] } | undefined;
-  for await (const chunk of chunksOf(result)) {
+  for await (const chunk of chunks) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const bucket = c[0]![row] as number;
@@ -353,11 +354,12 @@ async function refreshScrapes(
   inputs: readonly Input[],
   parts: Parts,
 ): Promise<void> {
-  const result = await connection.stream(
+  const chunks = streamed(
+    connection,
     `SELECT service, instance, (time_unix_nano // 1000)::DOUBLE, metric, attributes, value, bounds, counts, sum, count, left(body_hash, 32) FROM _store.metric_points
      WHERE commit_seq > ${cursor} AND instance IS NOT NULL AND (${seriesFilter(inputs)})`,
   );
-  for await (const chunk of chunksOf(result)) {
+  for await (const chunk of chunks) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
       const at = (column: number) => c[column]![row]!;

@@ -1,5 +1,5 @@
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
-import { chunksOf } from '../../shared/store/chunks.js';
+import { streamed } from '../../shared/store/chunks.js';
 
 const MINUTE_MICROS = 60_000_000;
 
@@ -82,10 +82,11 @@ async function read(
   which: string,
   filters: ReadonlyMap<number, TraceFilter>,
 ): Promise<void> {
-  const result = await connection.stream(
+  const chunks = streamed(
+    connection,
     `SELECT DISTINCT epoch_us(date_trunc('minute', start_time))::DOUBLE, coalesce(TRY_CAST('0x' || right(trace_id, ${KEY_DIGITS}) AS UBIGINT), 0)::DOUBLE FROM _store.spans WHERE ${which}`,
   );
-  for await (const chunk of chunksOf(result)) {
+  for await (const chunk of chunks) {
     const [minutes, keys] = chunk.getColumns() as [number[], number[]];
     for (const [row, minute] of minutes.entries()) filters.get(minute)?.add(probesOf(keys[row]!));
   }

@@ -16,6 +16,7 @@ export async function ask(db: string, question: Question, page: Page, out: Writa
   try {
     const exportPath = join(folder, 'rows.parquet');
     await lockDown(opened.connection, [exportPath]);
+    await opened.connection.run('BEGIN TRANSACTION READ ONLY');
     return await answer(opened.connection, question, page, exportPath, out);
   } finally {
     close(opened);

@@ -31,7 +31,7 @@ export async function jsonRows(
   sql: string,
   values: DuckDBValue[] | Record<string, DuckDBValue> = [],
 ): Promise<JsonRow[]> {
-  const result = await connection.stream(sql, values);
+  const result = await connection.run(sql, values);
   const names = result.deduplicatedColumnNames();
   const rows: JsonRow[] = [];
   for await (const part of valueParts(result))

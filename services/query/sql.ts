@@ -4,13 +4,14 @@ import { pipeline } from 'node:stream/promises';
 import { type DuckDBConnection, StatementType } from '@duckdb/node-api';
 import Table from 'cli-table3';
 import { CauselineError } from '../../shared/errors.js';
+import { throwIfBrokenOff } from '../../shared/store/chunks.js';
 import { printable } from './printable.js';
 import { type JsonValue, valueParts } from './rows.js';
 
 export const FORMATS = ['table', 'json', 'csv', 'parquet'] as const;
 export type Format = (typeof FORMATS)[number];
 
-/** Runs one read-only statement and writes the rows. Throws `bad_query` with DuckDB's own sentence. */
+/** Runs one read-only statement, inside of a transaction, and writes the rows. Throws `bad_query` with DuckDB's own sentence. */
 export async function writeSql(
   connection: DuckDBConnection,
   query: string,
@@ -42,13 +43,17 @@ async function answer(connection: DuckDBConnection, query: string): Promise<Answ
   return {
     columns: result.columnNames(),
     keys: result.deduplicatedColumnNames(),
-    parts: describedParts(valueParts(result)),
+    parts: describedParts(connection, valueParts(result)),
   };
 }
 
-async function* describedParts(parts: AsyncGenerator<JsonValue[][]>): AsyncGenerator<JsonValue[][]> {
+async function* describedParts(
+  connection: DuckDBConnection,
+  parts: AsyncGenerator<JsonValue[][]>,
+): AsyncGenerator<JsonValue[][]> {
   for (let part = await described(() => parts.next()); !part.done; part = await described(() => parts.next()))
     yield part.value;
+  await described(() => throwIfBrokenOff(connection));
 }
 
 /** One statement that only reads. The file is open read-only and the settings are locked: this is for the clear sentence. */

@@ -85,7 +85,7 @@ const UPLOADS = `SELECT bucket, object_key, given_version, any_value(coalesce(ob
 
 const KIND = `CASE WHEN does = 'put' THEN 'overwritten' WHEN operation = 'S3.EXPIRE.OBJECT' THEN 'expired'
       WHEN operation = 'S3.CREATE.DELETEMARKER' THEN 'expired_marker' WHEN does = 'lifecycle' THEN 'transitioned'
-      WHEN version_id IS NULL AND operation <> 'DeleteObjectVersion' THEN CASE WHEN marker OR versioning = 'on' THEN 'marker_set' ELSE 'object_deleted' END
+      WHEN version_id IS NULL AND operation <> 'DeleteObjectVersion' THEN CASE WHEN versioning = 'on' OR (marker AND versioning IS DISTINCT FROM 'suspended') THEN 'marker_set' ELSE 'object_deleted' END
       WHEN marker THEN 'marker_removed' ELSE 'version_deleted' END`;
 
 /**
@@ -93,7 +93,7 @@ const KIND = `CASE WHEN does = 'put' THEN 'overwritten' WHEN operation = 'S3.EXP
  * gone for good. An access log does not say whether a version was a delete marker: only what had a size was none.
  */
 const LOSS = `CASE WHEN outcome = 'unknown' THEN 'unknown' WHEN outcome <> 'ok' OR kind = 'transitioned' THEN 'none' WHEN kind = 'marker_removed' THEN 'restored'
-      WHEN kind IN ('marker_set', 'expired_marker') OR (kind = 'overwritten' AND versioning = 'on') THEN 'kept' WHEN kind = 'expired' THEN 'lost'
+      WHEN kind = 'marker_set' OR (kind = 'expired_marker' AND versioning IS DISTINCT FROM 'suspended') OR (kind = 'overwritten' AND versioning = 'on') THEN 'kept' WHEN kind = 'expired' THEN 'lost'
       WHEN kind = 'version_deleted' AND (seen_in <> 's3-access' OR (names_version IS NOT false AND object_size IS NOT NULL)) THEN 'lost' ELSE 'unknown' END`;
 
 /** Never of another version than the one that is meant: what was uploaded last is what a marker hides, or what was overwritten. */

@@ -345,12 +345,13 @@ test('versioning is known from when it was switched on, and until it is suspende
     { at: 6, key: 'on' },
     switched(10, 'Suspended'),
     { at: 11, key: 'suspended' },
+    { at: 12, key: 'null version', response: { 'x-amz-delete-marker': 'true', 'x-amz-version-id': 'null' } },
   ]);
   t.regex(
     (await answered(own, 'data', false)).replaceAll(/\s+/g, ' '),
-    /2 objects deleted without a version id\. 1 while versioning was suspended: .* versioned at the other 1: they may be gone for good/,
+    /3 objects deleted without a version id\. 2 while versioning was suspended: .* versioned at the other 1: they may be gone for good/,
   );
-  t.deepEqual(acts(found, 'data', ci), ['object_deleted unknown ok: 2/2 ?(0)', 'marker_set kept ok: 1/1 ?(0)']);
+  t.deepEqual(acts(found, 'data', ci), ['object_deleted unknown ok: 3/3 ?(0)', 'marker_set kept ok: 1/1 ?(0)']);
   const told = await withDuckDb(own, (connection) =>
     rows(connection, 'SELECT object_key, versioning, kind FROM deletions ORDER BY time'),
   );
@@ -358,6 +359,7 @@ test('versioning is known from when it was switched on, and until it is suspende
     ['before', null, 'object_deleted'],
     ['on', 'on', 'marker_set'],
     ['suspended', 'suspended', 'object_deleted'],
+    ['null version', 'suspended', 'object_deleted'],
   ]);
 });
 
