@@ -94,7 +94,12 @@ export function startService(
     get: async (path) => {
       const address = /http=(\S+)/.exec(await saw(' runs '))?.[1];
       const url = `http://${address}${path}`;
-      const response = await fetch(url).catch(() => fetch(url)); // a kept connection may have been closed meanwhile
+      const again = () => fetch(url); // a kept connection may have been closed meanwhile
+      const response = await fetch(url)
+        .catch(again)
+        .catch((cause: unknown) => {
+          throw new Error(`${path} was not answered:\n${lines.join('\n')}`, { cause });
+        });
       return { status: response.status, text: await response.text() };
     },
   };

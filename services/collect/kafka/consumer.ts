@@ -135,7 +135,7 @@ export class SourceConsumer {
     const consumer = this.#consumer;
     const { GROUP_JOIN, CRASH, HEARTBEAT, START_BATCH_PROCESS } = consumer.events;
     consumer.on(GROUP_JOIN, ({ payload }) => this.#seek(payload.memberAssignment[this.topic.name] ?? []));
-    consumer.on(CRASH, ({ payload }) => this.#died({ cause: payload.error, again: payload.restart }));
+    consumer.on(CRASH, ({ payload }) => this.#died({ cause: payload.error, again: isPassing(payload.error) }));
     consumer.on(HEARTBEAT, () => {
       this.lastHeartbeat = Date.now();
     });
@@ -248,7 +248,10 @@ class TopicMoved extends Error {}
 
 /** As kafkajs itself sees it when a consumer crashes. */
 function isPassing(cause: Error): boolean {
-  return cause.name === 'KafkaJSNumberOfRetriesExceeded' || (cause instanceof KafkaJSError && cause.retriable);
+  if (cause.name === 'KafkaJSNumberOfRetriesExceeded') return true;
+  let origin = cause;
+  while (origin.cause instanceof Error) origin = origin.cause;
+  return origin instanceof KafkaJSError && origin.retriable;
 }
 
 export function consumerOf({ kafka, group, sessionTimeoutMs }: Reading): Consumer {
@@ -260,8 +263,13 @@ export function consumerOf({ kafka, group, sessionTimeoutMs }: Reading): Consume
     maxWaitTimeInMs: MAX_WAIT_MS,
     maxBytesPerPartition: BYTES_A_PARTITION,
     allowAutoTopicCreation: false,
+    // Whoever reads starts another one. One that started itself again beside it would keep its partitions, and read nothing.
+    retry: { retries: RETRIES, restartOnFailure: async () => false },
   });
 }
+
+/** kafkajs' own default. */
+const RETRIES = 5;
 
 function sleep(millis: number): Promise<false> {
   return new Promise((resolve) => setTimeout(() => resolve(false), millis));
