@@ -5,8 +5,8 @@
 
 /** What every evidence row has, whatever its source. Times are event times; ingestion time is the store's business. */
 interface EvidenceRow {
-  /** Canonical form of the decoded record (see services/collect/formats/canonical.ts); hashed, not stored. */
-  readonly body: string;
+  /** Of the record's canonical body (services/collect/formats/canonical.ts), lower-case hex. */
+  readonly bodyHash: string;
   /** What is odd about the record and was kept as it is: `future_time`, `end_before_start`, … */
   readonly flags: readonly Flag[];
   /** Which record of its input this is, counted from 0. */

@@ -1,6 +1,6 @@
-import { createHash, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** SHA-256 of a text (UTF-8) or of bytes, lower-case hex. */
 export function sha256(content: string | Uint8Array): string {
-  return typeof content === 'string' ? hash('sha256', content) : createHash('sha256').update(content).digest('hex');
+  return hash('sha256', content);
 }

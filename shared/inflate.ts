@@ -66,7 +66,7 @@ export function gunzipBounded(bytes: Uint8Array): Uint8Array {
 /**
  * A file, or anything that streams its bytes. Gzip is known by its first two bytes, not by a name; plain bytes pass
  * through. Throws GzipError after what was inflated before has been yielded, but for damage inside deflated data: there
- * zlib keeps its last buffer, up to 192 KiB, to itself.
+ * zlib keeps its last buffer, up to 96 KiB, to itself.
  */
 export function inflateFile(input: string | Readable): Inflated {
   const state = { members: 0 };
@@ -151,7 +151,7 @@ function checkSize(inflated: number, compressed: number): void {
 
 /** Compressed bytes inflated in one go, and so at most a thousand times as many in memory. */
 const CHUNK = 64 * 1024;
-const OUTPUT = 192 * 1024;
+const OUTPUT = 96 * 1024;
 
 async function* streamMember(input: ByteQueue, member: number): AsyncGenerator<Buffer> {
   await skipHeader(input, member);

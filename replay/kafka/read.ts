@@ -132,7 +132,7 @@ class TopicReader {
   }
 
   async #commit(own: Range, stretch: Stretch): Promise<void> {
-    const { batch, skipped } = decodeStretch(this.#store, stretch, this.#reading.source, emptyBatch());
+    const { batch, skipped } = await decodeStretch(this.#store, stretch, this.#reading.source, emptyBatch());
     const { evidence } = this.#reading.source;
     countCommitted(this.#collected, await this.#store.commit(batch));
     own.next = stretch.next;

@@ -171,12 +171,56 @@ function entityOf(type: EntityType, names: readonly string[], ...patterns: reado
   return like === '' ? `'${type}:' || ${value}` : `CASE WHEN ${like} THEN '${type}:' || ${value} END`;
 }
 
-/** The ids, which hold no space, come as one text: reading a text from DuckDB costs more than cutting it. */
-const COLUMNS = `concat_ws(' ', left(body_hash, 32), trace_id, span_id, parent_span_id), service, scope, kind, (start_unix_nano // 1000)::DOUBLE,
-  (end_unix_nano // 1000)::DOUBLE, status = 'error', operation, target, target_key, rpc_status, http_status, resend_count,
+/**
+ * Reading a text from DuckDB costs more than cutting it: the ids, which hold no space, come as one, and what many spans have in common comes as another, which is taken
+ * apart once.
+ */
+const COLUMNS = `concat_ws(' ', left(body_hash, 32), trace_id, span_id, parent_span_id), (start_unix_nano // 1000)::DOUBLE, (end_unix_nano // 1000)::DOUBLE,
+  json_array(service, scope, kind, status = 'error', operation, target, target_key, rpc_status, http_status, resend_count)::VARCHAR,
   coalesce(exception_message, status_message), adjusted_count, nullif(links, '[]'),
   CASE WHEN coalesce(exception_message, status_message) IS NOT NULL THEN json_extract(resource, '$."host.ip"')::VARCHAR END,
   CASE WHEN (contains(attributes, '"aws.request') OR contains(attributes, '":"arn:')) AND json_valid(attributes) THEN concat_ws(chr(31), ${ACTS.join()}) END`;
+
+type Common = Pick<
+  StoredSpan,
+  'service' | 'kind' | 'error' | 'operation' | 'target' | 'targetKey' | 'rpcStatus' | 'httpStatus' | 'resendCount'
+>;
+
+/** Of spans that have all of it in common the same object. */
+function commonIn(known: Map<string, Common>, text: string): Common {
+  const before = known.get(text);
+  if (before) return before;
+  const [service, scope, kind, error, operation, target, targetKey, rpcStatus, httpStatus, resendCount] = JSON.parse(
+    text,
+  ) as [
+    string | null,
+    string | null,
+    string,
+    boolean,
+    string,
+    string | null,
+    string | null,
+    string | null,
+    number | null,
+    number | null,
+  ];
+  const common = {
+    service: serviceKey(service, scope),
+    kind,
+    error,
+    operation,
+    target,
+    targetKey,
+    rpcStatus,
+    httpStatus,
+    resendCount,
+  };
+  if (known.size >= COMMON_HELD) known.clear();
+  known.set(text, common);
+  return common;
+}
+
+const COMMON_HELD = 10_000;
 
 /** Traces in pieces, each in the order of start time: of two spans with one id the first is read. */
 async function* pieces({ connection, cursor }: Spans, which: readonly string[]): AsyncGenerator<StoredSpan[]> {
@@ -185,7 +229,7 @@ async function* pieces({ connection, cursor }: Spans, which: readonly string[]):
     connection,
     `SELECT ${COLUMNS}, commit_seq > ${cursor} FROM (${spans}) ORDER BY trace_id, start_unix_nano, span_id, body_hash`,
   );
-  const serviceKeys = new Map<string, string>();
+  const common = new Map<string, Common>();
   let piece: StoredSpan[] = [];
   let latest = 0;
   for await (const chunk of chunks) {
@@ -198,34 +242,32 @@ async function* pieces({ connection, cursor }: Spans, which: readonly string[]):
         string,
         string?,
       ];
-      const name = `${(at(1) as string | null) ?? ''}\n${(at(2) as string | null) ?? ''}`;
-      let service = serviceKeys.get(name);
-      if (service === undefined) {
-        service = serviceKey(at(1) as string | null, at(2) as string | null);
-        serviceKeys.set(name, service);
-      }
+      const { service, kind, error, operation, target, targetKey, rpcStatus, httpStatus, resendCount } = commonIn(
+        common,
+        at(3) as string,
+      );
       const span: StoredSpan = {
         evidenceId,
         traceId,
         spanId,
         parentSpanId: parentSpanId ?? null,
         service,
-        kind: at(3) as string,
-        startMicros: at(4) as number,
-        endMicros: at(5) as number,
-        error: at(6) as boolean,
-        operation: at(7) as string,
-        target: at(8) as string | null,
-        targetKey: at(9) as string | null,
-        rpcStatus: at(10) as string | null,
-        httpStatus: at(11) as number | null,
-        resendCount: at(12) as number | null,
-        text: at(13) as string | null,
-        scale: at(14) as number | null,
-        links: linksOf(at(15) as string | null),
-        joins: addressesOf(at(16) as string | null),
-        acts: (at(17) as string | null)?.split('\u001f').filter((key) => key !== '') ?? [],
-        isNew: at(18) as boolean,
+        kind,
+        startMicros: at(1) as number,
+        endMicros: at(2) as number,
+        error,
+        operation,
+        target,
+        targetKey,
+        rpcStatus,
+        httpStatus,
+        resendCount,
+        text: at(4) as string | null,
+        scale: at(5) as number | null,
+        links: linksOf(at(6) as string | null),
+        joins: addressesOf(at(7) as string | null),
+        acts: (at(8) as string | null)?.split('\u001f').filter((key) => key !== '') ?? [],
+        isNew: at(9) as boolean,
       };
       if (piece[0] && (piece[0].traceId !== span.traceId || span.startMicros - latest > QUIET_MICROS)) {
         yield piece;

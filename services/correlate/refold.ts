@@ -3,6 +3,7 @@ import { blobValue, type DuckDBBlobValue, type DuckDBConnection, type DuckDBValu
 import { groupBy } from '../../shared/group.js';
 import { sha256 } from '../../shared/hash.js';
 import { appendRows } from '../../shared/store/append.js';
+import { literal } from '../../shared/store/literal.js';
 import type { Interval } from './components.js';
 
 /**
@@ -435,5 +436,3 @@ export function sinceThen(column: string, since: readonly Since[], fromMicros: n
 
 /** More are not named: reading what nobody asked for costs less than a statement of a megabyte. */
 const SCOPES_NAMED = 1_000;
-
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;

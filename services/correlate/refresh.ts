@@ -9,6 +9,7 @@ import {
 } from '@duckdb/node-api';
 import { appendRows } from '../../shared/store/append.js';
 import { streamed } from '../../shared/store/chunks.js';
+import { literal } from '../../shared/store/literal.js';
 import { type CloudPart, cloudPart } from './cloudtrail/part.js';
 import { isCloudScope } from './cloudtrail/scopes.js';
 import type { Input } from './item.js';
@@ -395,5 +396,3 @@ function seriesFilter(inputs: readonly Input[]): string {
   }
   return [...filters].map((filter) => `(${filter})`).join(' OR ') || 'false';
 }
-
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;

@@ -1,4 +1,5 @@
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
+import { Bloom, probesOfNumber } from '../../shared/bloom.js';
 import { streamed } from '../../shared/store/chunks.js';
 
 const MINUTE_MICROS = 60_000_000;
@@ -7,12 +8,12 @@ const MINUTE_MICROS = 60_000_000;
 export type Range = readonly [fromMicros: number, toMicros: number];
 
 /**
- * In which minutes traces have spans: "no" is certain, "perhaps" is wrong about twice in a million. The spans of a trace are looked for hours around it; where
+ * In which minutes traces have spans: "no" is certain, "perhaps" nearly always right. The spans of a trace are looked for hours around it; where
  * memory says that there are none, the store is not read. Nothing depends on what is held but time: what is missing is read from the store.
  */
 export class SeenTraces {
   /** By the minute's start; the one that was asked for last is the last one. */
-  readonly #minutes = new Map<number, TraceFilter>();
+  readonly #minutes = new Map<number, Bloom>();
   /** Spans of later commits are not in here. */
   #upTo = 0n;
 
@@ -26,7 +27,7 @@ export class SeenTraces {
     if (to - from > MOST_MINUTES * MINUTE_MICROS) return [[from, to]];
     this.#goOnFrom(cursor);
     await this.#hold(connection, minuteOf(from), minuteOf(to));
-    const probes = traceIds.map((traceId) => probesOf(keyOf(traceId)));
+    const probes = traceIds.map((traceId) => probesOfNumber(keyOf(traceId)));
     const hit: number[] = [];
     for (let minute = minuteOf(from); minute <= to; minute += MINUTE_MICROS) {
       const filter = this.#minutes.get(minute)!;
@@ -50,10 +51,10 @@ export class SeenTraces {
   }
 
   async #hold(connection: DuckDBConnection, from: number, to: number): Promise<void> {
-    const missing = new Map<number, TraceFilter>();
+    const missing = new Map<number, Bloom>();
     for (let minute = from; minute <= to; minute += MINUTE_MICROS) {
       const known = this.#minutes.get(minute);
-      if (!known) missing.set(minute, new TraceFilter());
+      if (!known) missing.set(minute, new Bloom());
       else {
         this.#minutes.delete(minute);
         this.#minutes.set(minute, known);
@@ -77,18 +78,14 @@ export class SeenTraces {
 }
 
 /** Adds the traces of some spans to the filters of their minutes. */
-async function read(
-  connection: DuckDBConnection,
-  which: string,
-  filters: ReadonlyMap<number, TraceFilter>,
-): Promise<void> {
+async function read(connection: DuckDBConnection, which: string, filters: ReadonlyMap<number, Bloom>): Promise<void> {
   const chunks = streamed(
     connection,
     `SELECT DISTINCT epoch_us(date_trunc('minute', start_time))::DOUBLE, coalesce(TRY_CAST('0x' || right(trace_id, ${KEY_DIGITS}) AS UBIGINT), 0)::DOUBLE FROM _store.spans WHERE ${which}`,
   );
   for await (const chunk of chunks) {
     const [minutes, keys] = chunk.getColumns() as [number[], number[]];
-    for (const [row, minute] of minutes.entries()) filters.get(minute)?.add(probesOf(keys[row]!));
+    for (const [row, minute] of minutes.entries()) filters.get(minute)?.add(probesOfNumber(keys[row]!));
   }
 }
 
@@ -127,59 +124,3 @@ function rangesOf(minutes: readonly number[]): Range[] {
 const KEY_DIGITS = 13;
 
 const keyOf = (traceId: string): number => Number(`0x${traceId.slice(-KEY_DIGITS)}`) || 0;
-
-/**
- * Bloom filters, another one whenever one is full. 32 bits and 10 probes for each key give (1 - e^(-10/32))^10, about 2 in a million false answers
- * (Bloom 1970); probes are by double hashing (Kirsch and Mitzenmacher 2006).
- */
-class TraceFilter {
-  readonly #blooms: Uint32Array[] = [];
-  #keys = 0;
-
-  get bytes(): number {
-    return this.#blooms.length * (BITS / 8);
-  }
-
-  has(probes: Probes): boolean {
-    return this.#blooms.some((bloom) => isIn(bloom, probes));
-  }
-
-  add(probes: Probes): void {
-    if (this.has(probes)) return;
-    if (this.#keys++ % KEYS_A_BLOOM === 0) this.#blooms.push(new Uint32Array(BITS / 32));
-    const bloom = this.#blooms.at(-1)!;
-    for (let probe = 0; probe < PROBES; probe++) {
-      const bit = bitOf(probes, probe);
-      bloom[bit >>> 5]! |= 1 << (bit & 31);
-    }
-  }
-}
-
-const KEYS_A_BLOOM = 4096;
-const BITS = 32 * KEYS_A_BLOOM;
-const PROBES = 10;
-
-/** Two numbers of 31 bits from which the probes of a key follow; the second one is odd, so that its multiples meet every bit. */
-type Probes = readonly [first: number, step: number];
-
-const bitOf = ([first, step]: Probes, probe: number): number => (first + probe * step) & (BITS - 1);
-
-function isIn(bloom: Uint32Array, probes: Probes): boolean {
-  for (let probe = 0; probe < PROBES; probe++) {
-    const bit = bitOf(probes, probe);
-    if ((bloom[bit >>> 5]! & (1 << (bit & 31))) === 0) return false;
-  }
-  return true;
-}
-
-/** Ids may be counted up: what ends MurmurHash3 (Appleby 2011) spreads them. */
-function probesOf(key: number): Probes {
-  const first = mixed((key >>> 0) ^ mixed(Math.floor(key / 2 ** 32)));
-  return [first >>> 1, (mixed(first) >>> 1) | 1];
-}
-
-function mixed(value: number): number {
-  const half = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
-  const whole = Math.imul(half ^ (half >>> 13), 0xc2b2ae35);
-  return whole ^ (whole >>> 16);
-}

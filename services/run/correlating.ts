@@ -15,7 +15,7 @@ export interface CorrelatingHooks {
 const GRACE_MS = 4_000;
 
 /**
- * Correlates beside the commits, on a connection of its own: at most once in an interval, and again as long as there is something new. A commit never waits for it.
+ * Correlates beside the commits, on a connection of its own: at most once in an interval and half of the time, and again as long as there is something new. A commit never waits for it.
  */
 export class Correlating {
   readonly #connection: DuckDBConnection;
@@ -99,8 +99,8 @@ export class Correlating {
       while (!this.#stopping && this.behind > 0n) {
         const started = performance.now();
         await this.#once();
-        const left = this.#intervalMs - (performance.now() - started);
-        if (left > 0 && !this.#hurried) await this.#pause(left);
+        const took = performance.now() - started;
+        if (!this.#hurried) await this.#pause(Math.max(this.#intervalMs - took, took));
       }
     } catch (cause) {
       if (!this.#stopping) this.#died(cause as Error);

@@ -34,7 +34,6 @@ export interface Column<Row> {
 /** A decoded row with what the store adds to it. */
 export interface Stored<Row> {
   readonly row: Row;
-  readonly bodyHash: string;
   readonly sourceId: string;
   readonly commitSeq: bigint;
   readonly ingestedAt: DuckDBTimestampValue;
@@ -48,11 +47,12 @@ export interface EvidenceTable<Row> {
   readonly timeMicros: (row: Row) => bigint;
   /** The natural identity, as an SQL expression over the table and as the same text of a row. */
   readonly identitySql: string;
-  readonly identity: (row: Row, bodyHash: string) => string;
+  readonly identity: (row: Row) => string;
   readonly columns: readonly Column<Row>[];
 }
 
 interface Row {
+  readonly bodyHash: string;
   readonly flags: readonly string[];
   readonly position: number;
 }
@@ -62,7 +62,7 @@ const toMicros = (nanos: bigint) => nanos / 1000n;
 
 function provenance<R extends Row>(): Column<R>[] {
   return [
-    { name: 'body_hash', type: VARCHAR, value: (s) => s.bodyHash },
+    { name: 'body_hash', type: VARCHAR, value: (s) => s.row.bodyHash },
     { name: 'source_id', type: VARCHAR, value: (s) => s.sourceId },
     { name: 'source_pos', type: BIGINT, value: (s) => BigInt(s.row.position) },
     { name: 'commit_seq', type: BIGINT, value: (s) => s.commitSeq, ofCommit: true },
@@ -85,7 +85,7 @@ export const cloudtrailTable: EvidenceTable<CloudTrailRow> = {
   time: 'event_time',
   timeMicros: (row) => row.eventTimeMicros,
   identitySql: `coalesce(account_id, '') || '/' || coalesce(event_id, body_hash)`,
-  identity: (row, bodyHash) => `${row.accountId ?? ''}/${row.eventId ?? bodyHash}`,
+  identity: (row) => `${row.accountId ?? ''}/${row.eventId ?? row.bodyHash}`,
   columns: [
     ...provenance<CloudTrailRow>(),
     text('event_id', (r) => r.eventId),

@@ -1,3 +1,4 @@
+import type { EvidenceName } from '../evidence.js';
 import { LOSSES } from './positions.js';
 import { RECORDED_TABLES, RECORDED_VIEWS } from './trail-coverage.js';
 
@@ -29,25 +30,36 @@ const POSSIBLE = (time: string) => `${time} BETWEEN TIMESTAMP '2006-01-01' AND T
 const SECONDS = (time: string) => `bit_or(1::UBIGINT << second(${time})::UBIGINT)`;
 
 /**
- * What a commit, or each of some that follow one another, adds to `_store.presence`: a row a minute of an account or a service, and a row a scrape
+ * What the rows of one kind in a commit, or in each of some that follow one another, add to `_store.presence`: a row a minute of an account or a service, and a row a scrape
  * (to 10 ms) of a member. A target that died leaves points without a value: they are no answer to a scrape.
  */
-export const presenceOf = (first: bigint, last = first): readonly string[] => [
-  `INSERT INTO _store.presence SELECT 'cloudtrail', concat_ws('/', account_id, region), NULL, NULL, date_trunc('minute', event_time), min(event_time), max(event_time),
+export const presenceOf = (name: EvidenceName, first: bigint, last = first): string | undefined =>
+  PRESENCE[name]?.(`commit_seq BETWEEN ${first} AND ${last}`);
+
+const PRESENCE: { readonly [Name in EvidenceName]?: (which: string) => string } = {
+  cloudtrail: (
+    which,
+  ) => `INSERT INTO _store.presence SELECT 'cloudtrail', concat_ws('/', account_id, region), NULL, NULL, date_trunc('minute', event_time), min(event_time), max(event_time),
      ${SECONDS('event_time')}, count(*), 0, 0, 0, commit_seq
-   FROM _store.cloudtrail_events WHERE commit_seq BETWEEN ${first} AND ${last} AND ${POSSIBLE('event_time')} GROUP BY 2, 5, commit_seq`,
-  `INSERT INTO _store.presence SELECT 'traces', concat_ws('/', scope, coalesce(service, 'unknown_service')), coalesce(service, 'unknown_service'), NULL,
+   FROM _store.cloudtrail_events WHERE ${which} AND ${POSSIBLE('event_time')} GROUP BY 2, 5, commit_seq`,
+  traces: (
+    which,
+  ) => `INSERT INTO _store.presence SELECT 'traces', concat_ws('/', scope, coalesce(service, 'unknown_service')), coalesce(service, 'unknown_service'), NULL,
      date_trunc('minute', start_time), min(start_time), max(start_time), ${SECONDS('start_time')}, count(*), count(*) FILTER (dropped > 0),
      count(adjusted_count), coalesce(sum(adjusted_count), 0), commit_seq
-   FROM _store.spans WHERE commit_seq BETWEEN ${first} AND ${last} AND ${POSSIBLE('start_time')} GROUP BY 2, 3, 5, commit_seq`,
-  `INSERT INTO _store.presence SELECT 'metrics', concat_ws('/', service, instance), service, instance, time_bucket(INTERVAL 10 MILLISECONDS, time), min(time), max(time),
+   FROM _store.spans WHERE ${which} AND ${POSSIBLE('start_time')} GROUP BY 2, 3, 5, commit_seq`,
+  metrics: (
+    which,
+  ) => `INSERT INTO _store.presence SELECT 'metrics', concat_ws('/', service, instance), service, instance, time_bucket(INTERVAL 10 MILLISECONDS, time), min(time), max(time),
      ${SECONDS('min(time)').replace('bit_or', '')}, count(*), 0, 0, 0, commit_seq
-   FROM _store.metric_points WHERE commit_seq BETWEEN ${first} AND ${last} AND ${POSSIBLE('time')} AND (flags IS NULL OR NOT contains(flags, 'no_recorded_value'))
+   FROM _store.metric_points WHERE ${which} AND ${POSSIBLE('time')} AND (flags IS NULL OR NOT contains(flags, 'no_recorded_value'))
    GROUP BY 2, 3, 4, 5, commit_seq`,
-  `INSERT INTO _store.presence SELECT 's3-access', bucket, NULL, NULL, date_trunc('minute', event_time), min(event_time), max(event_time),
+  's3-access': (
+    which,
+  ) => `INSERT INTO _store.presence SELECT 's3-access', bucket, NULL, NULL, date_trunc('minute', event_time), min(event_time), max(event_time),
      ${SECONDS('event_time')}, count(*), 0, 0, 0, commit_seq
-   FROM _store.s3_access_records WHERE commit_seq BETWEEN ${first} AND ${last} AND ${POSSIBLE('event_time')} GROUP BY 2, 5, commit_seq`,
-];
+   FROM _store.s3_access_records WHERE ${which} AND ${POSSIBLE('event_time')} GROUP BY 2, 5, commit_seq`,
+};
 
 export const COVERAGE_VIEWS: readonly string[] = [
   `CREATE OR REPLACE VIEW _store.holes AS SELECT * FROM

@@ -1,5 +1,6 @@
-import { type DuckDBConnection, DuckDBTimestampValue } from '@duckdb/node-api';
+import { type DuckDBConnection, DuckDBTimestampValue, type DuckDBValue } from '@duckdb/node-api';
 import { appendRows } from './append.js';
+import { literal } from './literal.js';
 
 /** One partition of one topic, as a source of evidence reads it. A topic that was deleted and made again has another id, and is another topic. */
 export interface Partition {
@@ -75,17 +76,20 @@ export async function recordConsumed(
   consumed: readonly Consumed[],
   commit: { readonly number: bigint; readonly at: DuckDBTimestampValue },
 ): Promise<void> {
+  if (consumed.length === 0) return;
+  const positions = await storedPositions(connection);
+  const fresh = new Map<string, Moved>();
+  const moved = new Map<string, Moved>();
+  const gaps: DuckDBValue[][] = [];
   for (const each of consumed) {
-    const before = await stored(connection, each);
+    const key = keyOf(each).join('\n');
+    const before = positions.get(key);
     if (before && before.next !== each.from)
       throw new PositionMoved(
         `${each.topic}/${each.partition} stands at offset ${before.next}, ${each.from} was expected`,
       );
-    await (before ? advance(connection, each, commit.number) : begin(connection, each, commit.number));
-    await appendRows(
-      connection,
-      'kafka_gaps',
-      each.gaps.map(({ from, to, cause }) => [
+    for (const { from, to, cause } of each.gaps)
+      gaps.push([
         ...keyOf(each),
         from,
         to,
@@ -94,9 +98,30 @@ export async function recordConsumed(
         timeOf(each.lastMillis),
         commit.at,
         commit.number,
-      ]),
-    );
+      ]);
+    positions.set(key, { next: each.next, lastAt: timeOf(each.lastMillis) ?? before?.lastAt ?? null });
+    const where = before && !fresh.has(key) ? moved : fresh;
+    const { first = each.from, messages = 0 } = where.get(key) ?? {};
+    where.set(key, { of: each, first, messages: messages + each.messages });
   }
+  const rowOf = ({ of, first, messages }: Moved) => {
+    const { next, lastAt } = positions.get(keyOf(of).join('\n'))!;
+    return [...keyOf(of), first, next, BigInt(messages), lastAt];
+  };
+  await appendRows(
+    connection,
+    'kafka_positions',
+    [...fresh.values()].map((each) => [...rowOf(each), commit.number]),
+  );
+  if (moved.size > 0) await advance(connection, [...moved.values()].map(rowOf), commit.number);
+  await appendRows(connection, 'kafka_gaps', gaps);
+}
+
+/** What a commit reads of one partition. */
+interface Moved {
+  readonly of: Partition;
+  readonly first: bigint;
+  readonly messages: number;
 }
 
 const keyOf = ({ source, cluster, topic, topicId, partition }: Partition) => [
@@ -110,28 +135,30 @@ const keyOf = ({ source, cluster, topic, topicId, partition }: Partition) => [
 const timeOf = (millis: number | undefined) =>
   millis === undefined ? null : new DuckDBTimestampValue(BigInt(millis) * 1000n);
 
-const OF = 'source = $1 AND cluster = $2 AND topic = $3 AND topic_id = $4 AND "partition" = $5';
-
-async function stored(connection: DuckDBConnection, partition: Partition) {
+/** Where each partition stands. */
+async function storedPositions(connection: DuckDBConnection) {
   const found = await connection.runAndReadAll(
-    `SELECT next_offset, last_at FROM _store.kafka_positions WHERE ${OF}`,
-    keyOf(partition),
+    `SELECT concat_ws('\n', source, cluster, topic, topic_id, "partition"), next_offset, last_at FROM _store.kafka_positions`,
   );
-  const [row] = found.getRows();
-  return row && { next: row[0] as bigint, lastAt: row[1] as DuckDBTimestampValue | null };
+  return new Map(
+    found
+      .getRows()
+      .map(([key, next, lastAt]) => [
+        key as string,
+        { next: next as bigint, lastAt: lastAt as DuckDBTimestampValue | null },
+      ]),
+  );
 }
 
-async function begin(connection: DuckDBConnection, consumed: Consumed, commitSeq: bigint): Promise<void> {
-  const { from, next, messages, lastMillis } = consumed;
-  await appendRows(connection, 'kafka_positions', [
-    [...keyOf(consumed), from, next, BigInt(messages), timeOf(lastMillis), commitSeq],
-  ]);
-}
-
-async function advance(connection: DuckDBConnection, consumed: Consumed, commitSeq: bigint): Promise<void> {
+async function advance(connection: DuckDBConnection, rows: readonly DuckDBValue[][], commitSeq: bigint): Promise<void> {
+  const values = rows.map(
+    ([source, cluster, topic, topicId, partition, , next, messages, lastAt]) =>
+      `(${[source, cluster, topic, topicId].map((text) => literal(text as string)).join()}, ${partition}, ${next}, ${messages}, ${lastAt === null ? 'NULL::TIMESTAMP' : `make_timestamp(${(lastAt as DuckDBTimestampValue).micros})`})`,
+  );
   await connection.run(
-    `UPDATE _store.kafka_positions SET next_offset = $6, messages = messages + $7, last_at = coalesce($8::TIMESTAMP, last_at), commit_seq = $9 WHERE ${OF}`,
-    [...keyOf(consumed), consumed.next, BigInt(consumed.messages), timeOf(consumed.lastMillis), commitSeq],
+    `UPDATE _store.kafka_positions AS p SET next_offset = m.next, messages = p.messages + m.messages, last_at = m.last_at, commit_seq = ${commitSeq}
+     FROM (VALUES ${values.join()}) m(source, cluster, topic, topic_id, part, next, messages, last_at)
+     WHERE p.source = m.source AND p.cluster = m.cluster AND p.topic = m.topic AND p.topic_id = m.topic_id AND p."partition" = m.part`,
   );
 }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { correlate } from '../../services/correlate/index.js';
+import { EVIDENCE } from '../../shared/evidence.js';
 import { median } from '../../shared/robust.js';
 import { presenceOf } from '../../shared/store/coverage.js';
 import { type Batch, emptyBatch, openStore, type Store } from '../../shared/store/store.js';
@@ -97,7 +98,10 @@ async function fill(connection: DuckDBConnection, rows: number): Promise<void> {
   await connection.run(`INSERT INTO _store.cloudtrail_events BY NAME SELECT * EXCLUDE (us), 'event-' || source_pos AS event_id, make_timestamp(us) AS event_time,
     '123456789012' AS account_id, 'eu-west-1' AS region, 's3.amazonaws.com' AS event_source, 'GetObject' AS event_name, repeat('x', 200) AS raw
     FROM (${provenance('events', events)})`);
-  for (const statement of presenceOf(1n, BigInt(rows / 10_000) + 1n)) await connection.run(statement);
+  for (const name of EVIDENCE) {
+    const presence = presenceOf(name, 1n, BigInt(rows / 10_000) + 1n);
+    if (presence) await connection.run(presence);
+  }
   await connection.run('CHECKPOINT');
 }
 

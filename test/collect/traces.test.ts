@@ -65,12 +65,12 @@ test('whatever differs between two spans shows in their bodies', (t) => {
     { events: [{ name: 'e' }] },
     { links: [{ traceId: span.traceId, spanId: span.spanId }] },
   ];
-  t.is(new Set(changes.map((change) => decode(one(change)).rows[0]?.body)).size, changes.length);
+  t.is(new Set(changes.map((change) => decode(one(change)).rows[0]?.bodyHash)).size, changes.length);
 });
 
 test('the order of attributes does not change the body', (t) => {
   const attributes = ['a', 'b', 'c'].map((key) => ({ key, value: { stringValue: key } }));
-  const body = (list: object[]) => decode(one({ attributes: list })).rows[0]?.body;
+  const body = (list: object[]) => decode(one({ attributes: list })).rows[0]?.bodyHash;
   t.is(body(attributes), body(attributes.toReversed()));
 });
 
@@ -172,7 +172,7 @@ testWith(
     const byId = new Map(topic('otlp_spans_json').map((row) => [row.traceId + row.spanId, row]));
     const both = topic('otlp_spans').filter((row) => byId.has(row.traceId + row.spanId));
     t.is(both.length, 24);
-    for (const row of both) t.is(row.body, byId.get(row.traceId + row.spanId)!.body);
+    for (const row of both) t.is(row.bodyHash, byId.get(row.traceId + row.spanId)!.bodyHash);
   },
 );
 

@@ -222,7 +222,7 @@ test('late evidence is named with its source, how late it came and what it added
   await commit(store, { cloudtrail: [deletion] });
   await store.connection.run('UPDATE _store.cloudtrail_events SET ingested_at = event_time + INTERVAL 7 MINUTE');
   const purge = finding('purge', 's3.version_purge', 20, {
-    evidence: [ref('cloudtrail_events', sha256(deletion.body))],
+    evidence: [ref('cloudtrail_events', deletion.bodyHash)],
   });
   const four = [...three, purge];
   await recordAll(store, four, chainsOf(four, [...threeLinked, ['storm', 'purge']]));
@@ -231,7 +231,7 @@ test('late evidence is named with its source, how late it came and what it added
   const scrape = scraped(31);
   await commit(store, { metrics: [scrape] });
   await store.connection.run('UPDATE _store.metric_points SET ingested_at = time + INTERVAL 5 SECOND');
-  const slow = finding('slow', 'etcd.slow_fsync', 31, { evidence: [ref('metric_points', sha256(scrape.body))] });
+  const slow = finding('slow', 'etcd.slow_fsync', 31, { evidence: [ref('metric_points', scrape.bodyHash)] });
   const five = [...four, slow];
   await recordAll(store, five, chainsOf(five, [...threeLinked, ['storm', 'purge'], ['wal', 'slow']]));
   t.is((await last(store)).reason, 'new scrapes added etcd.slow_fsync; its impact is now etcd.slow_fsync');

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import type { MetricRow, SpanRow } from '../../shared/evidence.js';
+import { sha256 } from '../../shared/hash.js';
 import { point, span } from './store.js';
 
 /** What happens on one etcd cluster in one night, and how well it was watched. Seconds count from the night's begin. */
@@ -447,7 +448,7 @@ function conflicting<Row>({ troubles }: Story, other: (row: Row) => Row) {
 }
 
 function otherSpan(row: SpanRow): SpanRow {
-  return { ...row, endUnixNano: row.endUnixNano + 1_000_000n, body: `another ${row.body}` };
+  return { ...row, endUnixNano: row.endUnixNano + 1_000_000n, bodyHash: sha256(`another ${row.bodyHash}`) };
 }
 
 function otherPoint(row: MetricRow): MetricRow {
@@ -455,5 +456,5 @@ function otherPoint(row: MetricRow): MetricRow {
 }
 
 function withValue(row: MetricRow, value: number | null): MetricRow {
-  return { ...row, value, body: `${value} ${row.body}` };
+  return { ...row, value, bodyHash: sha256(`${value} ${row.bodyHash}`) };
 }

@@ -1,7 +1,7 @@
 import type { Flag, MetricKind, MetricRow, MissedScrape } from '../../../shared/evidence.js';
 import type { Context } from '../source.js';
 import { countsDespiteItsType, keepsMetric } from './kept-metrics.js';
-import { metricBody } from './metric-body.js';
+import { metricHash } from './metric-body.js';
 import {
   AttributeList,
   type Attributes,
@@ -174,7 +174,7 @@ class Gathering implements ScopeMetrics {
       this.#health(values.value, point.timeUnixNano);
       return;
     }
-    const row: Omit<MetricRow, 'body'> = {
+    const row: Omit<MetricRow, 'bodyHash'> = {
       flags: [...flags].sort(),
       position,
       timeUnixNano: point.timeUnixNano,
@@ -186,7 +186,7 @@ class Gathering implements ScopeMetrics {
       service: this.#service,
       instance: this.#instance,
     };
-    this.rows.push({ ...row, body: metricBody(row) });
+    this.rows.push({ ...row, bodyHash: metricHash(row) });
   }
 
   #health(value: number | null, timeUnixNano: bigint): void {

@@ -1,3 +1,4 @@
+import { sha256 } from '../../../shared/hash.js';
 import { JSON_BOUNDS } from './json.js';
 
 /** Members of an object that are asked for: `true` for what the member is, or the members of the object that it is. */
@@ -11,8 +12,8 @@ export interface PlainReading {
   readonly value: Readonly<Record<string, unknown>>;
   readonly text: string;
   readonly protoKey: false;
-  /** Its canonical text (formats/canonical.ts). */
-  readonly body: string;
+  /** SHA-256 of its canonical text (formats/canonical.ts). */
+  readonly bodyHash: string;
   /** The index after it. */
   readonly end: number;
 }
@@ -78,7 +79,7 @@ export class PlainReader {
       value: this.#asFar(object, this.#asked),
       text: piece.slice(at, end),
       protoKey: false,
-      body: this.#bytes.toString('latin1', start, this.#written),
+      bodyHash: sha256(this.#bytes.subarray(start, this.#written)),
       end,
     };
   }

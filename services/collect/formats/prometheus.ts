@@ -1,7 +1,7 @@
 import type { Decoded, Fault, FaultReason, Flag, MetricRow, MissedScrape } from '../../../shared/evidence.js';
 import type { Context, FileDecoder } from '../source.js';
 import { countsDespiteItsType, keepsMetric } from './kept-metrics.js';
-import { metricBody } from './metric-body.js';
+import { metricHash } from './metric-body.js';
 import {
   jsonOf,
   type Labels,
@@ -134,7 +134,7 @@ interface Gathered {
 }
 
 /** What a row says beside its time and source. */
-type Point = Omit<MetricRow, 'body' | 'timeUnixNano' | 'startUnixNano' | 'service' | 'instance'>;
+type Point = Omit<MetricRow, 'bodyHash' | 'timeUnixNano' | 'startUnixNano' | 'service' | 'instance'>;
 
 /** Why a sample line is none; `bad_text` where no other reason is said. */
 interface Wrong {
@@ -453,7 +453,7 @@ class ScrapeReader implements LineReader {
   private emit(point: Point, time: Time): void {
     // Member by member: spreading a point costs more than all the rest of a line.
     const row = {
-      body: '',
+      bodyHash: '',
       flags: point.flags,
       position: point.position,
       timeUnixNano: time.nano,
@@ -469,7 +469,7 @@ class ScrapeReader implements LineReader {
       service: this.service,
       instance: this.instance,
     };
-    row.body = metricBody(row);
+    row.bodyHash = metricHash(row);
     this.rows.push(row);
   }
 

@@ -4,6 +4,7 @@ import { type Gap, type Partition, type Position, positionsOf } from '../../../s
 import type { Store } from '../../../shared/store/store.js';
 import type { Row, Source } from '../source.js';
 import { Committer } from './committer.js';
+import { decodedGaps } from './decode.js';
 import { filteredGaps, hasJump, type Jumps, type Stretch, startsBefore, stretches } from './offsets.js';
 import type { Sink } from './sink.js';
 import { describeTopic, partitionOf, type Topic } from './topic.js';
@@ -186,8 +187,10 @@ export class SourceConsumer {
     for (const stretch of stretches(this.partition(batch.partition), batch, expected, jumps)) {
       await this.#room(heartbeat);
       if (this.#stopping) return this.#stopping;
+      const decoded = await this.#sink.decode(stretch, this.settings.source);
+      if (this.#stopping) return this.#stopping;
       if (!isRunning() || isStale()) return;
-      this.#sink.accept(this.#sink.decode(stretch, this.settings.source));
+      this.#sink.accept(decoded);
       resolveOffset(String(stretch.next - 1n));
       await heartbeat();
     }
@@ -195,8 +198,7 @@ export class SourceConsumer {
   }
 
   #accept(partition: number, from: bigint, next: bigint, gaps: readonly Gap[]): void {
-    const stretch = { of: this.partition(partition), from, next, messages: [], gaps };
-    this.#sink.accept(this.#sink.decode(stretch, this.settings.source));
+    this.#sink.accept(decodedGaps({ of: this.partition(partition), from, next, messages: [], gaps }));
   }
 
   /** While the store is behind, the consumer reads no more but stays in its group. */

@@ -1,9 +1,15 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Fault } from '../../../shared/evidence.js';
 import { gunzipBounded } from '../../../shared/inflate.js';
 import { badBatchOf } from '../../../shared/kafka/bad-batch.js';
-import { type Batch, evidenceIn, type Store } from '../../../shared/store/store.js';
+import { type Batch, emptyBatch, evidenceIn, type Store } from '../../../shared/store/store.js';
 import type { Context, Row, Source } from '../source.js';
 import type { Stretch } from './offsets.js';
+
+/** A stretch without messages. */
+export function decodedGaps(stretch: Stretch): DecodedStretch {
+  return { ...stretch, batch: emptyBatch(), skipped: new Map(), weight: 0 };
+}
 
 /** A stretch, decoded: its rows wait in `batch`. */
 export interface DecodedStretch extends Stretch {
@@ -14,18 +20,24 @@ export interface DecodedStretch extends Stretch {
   readonly weight: number;
 }
 
-/** Decodes the messages of a stretch into a batch. What cannot be decoded is a fault of its own message. */
-export function decodeStretch(
+/** Decodes the messages of a stretch into a batch, and lets others have a turn now and then. What cannot be decoded is a fault of its own message. */
+export async function decodeStretch(
   store: Pick<Store, 'add'>,
   stretch: Stretch,
   source: Source<Row>,
   batch: Batch,
-): DecodedStretch {
+): Promise<DecodedStretch> {
   const { topic, topicId, cluster, partition } = stretch.of;
   const skipped = new Map<string, number>();
   const skip = (reason: string, count: number) => skipped.set(reason, (skipped.get(reason) ?? 0) + count);
   const nowUnixNano = BigInt(Date.now()) * 1_000_000n;
+  let bytes = 0;
   for (const message of stretch.messages) {
+    bytes += message.value?.length ?? 0;
+    if (bytes > BYTES_A_TURN) {
+      bytes = 0;
+      await setImmediate(); // a commit or a correlation under way goes on with its next statement
+    }
     const origin = `${topic}/${partition}/${message.offset}`;
     const inputId = `${cluster}/${topicId}/${partition}/${message.offset}`;
     const fail = (fault: Fault) => batch.faults.push({ source: source.evidence, origin, inputId, fault });
@@ -42,6 +54,9 @@ export function decodeStretch(
   }
   return { ...stretch, batch, skipped, weight: weightOf(stretch, batch) };
 }
+
+/** Decoded in one go: some milliseconds. */
+const BYTES_A_TURN = 128 * 1024;
 
 /** Larger rows count as several, so that what waits is bounded in bytes too. */
 const BYTES_A_ROW = 4 * 1024;

@@ -1,4 +1,5 @@
 import { EVIDENCE } from '../../../shared/evidence.js';
+import { ROW_GROUP_ROWS } from '../../../shared/store/open.js';
 import { type Partition, type Position, PositionMoved } from '../../../shared/store/positions.js';
 import { type Batch, type Committed, emptyBatch, type Store } from '../../../shared/store/store.js';
 import { isFull, isOutOfMemory, RETRY_MS } from '../../../shared/store/trouble.js';
@@ -26,6 +27,10 @@ export interface SinkHooks {
 /** So many rows go into one transaction at most, so that it never takes long; two row groups and more, which are written straight into the file. */
 const ROWS_A_COMMIT = 25_000;
 
+/** So many rows are a commit; fewer wait for more, but not for long: DuckDB compresses more than a row group straight into its file, and logs less twice. */
+const ROWS_WORTH_A_COMMIT = ROW_GROUP_ROWS + 1;
+const LONGEST_WAIT_MS = 250;
+
 /** Rows that may wait: reading stops while there are more. */
 const ROWS_WAITING = 60_000;
 
@@ -44,6 +49,10 @@ export class Sink {
   #running: Promise<void> | undefined;
   #failure: Error | undefined;
   #wake: (() => void)[] = [];
+  /** Ends the wait for more rows. */
+  #gathered: () => void = () => {};
+  /** Somebody waits until everything is stored. */
+  #hurried = 0;
   /** Why the last commit could not be made and is tried again. */
   trouble: string | undefined;
 
@@ -64,7 +73,7 @@ export class Sink {
   }
 
   /** Decodes a stretch into memory that an earlier one has left. */
-  decode(stretch: Stretch, source: Source<Row>): DecodedStretch {
+  decode(stretch: Stretch, source: Source<Row>): Promise<DecodedStretch> {
     return decodeStretch(this.#store, stretch, source, emptyBatch(this.#spareLines.pop()));
   }
 
@@ -79,6 +88,7 @@ export class Sink {
     this.#next.set(keyOf(stretch.of), stretch.next);
     this.#waiting.push(stretch);
     this.#rows += stretch.weight;
+    if (this.#rows >= ROWS_WORTH_A_COMMIT) this.#gathered();
     this.#running ??= this.#commitAll();
   }
 
@@ -92,19 +102,36 @@ export class Sink {
 
   /** Waits until all that was accepted is in the store. Throws where a commit failed for good. */
   async drained(): Promise<void> {
+    this.#hurried++;
+    this.#gathered();
     await this.#running;
+    this.#hurried--;
     if (this.#failure) throw this.#failure;
   }
 
   async #commitAll(): Promise<void> {
     try {
-      while (this.#waiting.length > 0) await this.#commitNext();
+      while (this.#waiting.length > 0) {
+        await this.#gather();
+        await this.#commitNext();
+      }
     } catch (cause) {
       this.#failure = cause as Error;
       this.#hooks.onFailed(this.#failure);
     }
     this.#running = undefined; // in one step with the last look at what waits: whoever comes after it begins anew
     this.#wakeAll();
+  }
+
+  async #gather(): Promise<void> {
+    if (this.#rows >= ROWS_WORTH_A_COMMIT || this.#hurried > 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, LONGEST_WAIT_MS);
+      this.#gathered = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   async #commitNext(): Promise<void> {

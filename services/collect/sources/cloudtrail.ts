@@ -1,4 +1,5 @@
 import type { CloudTrailRow, Decoded, FaultReason, Flag } from '../../../shared/evidence.js';
+import { sha256 } from '../../../shared/hash.js';
 import { canonical } from '../formats/canonical.js';
 import { AWS_BEGAN_MICROS, futureMicros, utcMillis } from '../formats/event-time.js';
 import {
@@ -266,7 +267,7 @@ function readObject(run: Run, cut: Shape & { text: string }, where: Where, encod
   try {
     const text = encoding.text(cut.text);
     const { value, body } = readJson(text, cut);
-    if (isObject(value)) use(run, { value, text, body, protoKey: protoKeyIn(value, body) }, where);
+    if (isObject(value)) use(run, { value, text, bodyHash: sha256(body), protoKey: protoKeyIn(value, body) }, where);
     else fault(run, 'bad_record', 'this is a value of a list, and not an object', text);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
@@ -274,11 +275,11 @@ function readObject(run: Run, cut: Shape & { text: string }, where: Where, encod
   }
 }
 
-/** An object with its own text and canonical body. */
+/** An object with its own text and the hash of its canonical body. */
 interface Read {
   readonly value: Json;
   readonly text: string;
-  readonly body: string;
+  readonly bodyHash: string;
   /** It has a key that makes prototypes, somewhere in it. */
   readonly protoKey: boolean;
 }
@@ -399,7 +400,7 @@ const eventBridge: Envelope = {
     const detail = value.detail as Json;
     const body = canonical(detail).text;
     const protoKey = protoKeyIn(detail, body);
-    readListed(run, { value: detail, text: memberText(text, 'detail') ?? '', body, protoKey }, where);
+    readListed(run, { value: detail, text: memberText(text, 'detail') ?? '', bodyHash: sha256(body), protoKey }, where);
   },
 };
 
@@ -511,7 +512,7 @@ function isAggregated(value: Json): boolean {
  * are a service's.
  */
 function addRecord(run: Run, read: Read, where: Where): void {
-  const { value, text, body } = read;
+  const { value, text, bodyHash } = read;
   const identity = objectOf(value.userIdentity);
   const issuer = objectOf(objectOf(identity.sessionContext).sessionIssuer);
   const eventTime = value.eventTime ?? objectOf(value.timeWindow).windowStart;
@@ -526,7 +527,7 @@ function addRecord(run: Run, read: Read, where: Where): void {
   const eventName = stringOf(value.eventName);
   const { bucket, objectKey, versionId } = objectNamed(value, eventSource);
   run.out.rows.push({
-    body,
+    bodyHash,
     flags: flagsOf(run, read, eventId, eventTimeMicros, where),
     position: run.position++,
     eventId,

@@ -1,4 +1,5 @@
 import type { Decoded, FaultReason, Flag, SimulationRow } from '../../../shared/evidence.js';
+import { sha256 } from '../../../shared/hash.js';
 import { parseMicros } from '../../../shared/time.js';
 import { canonical } from '../formats/canonical.js';
 import { JSON_BOUNDS, JsonError, latin1, readJson, splitValues, utf8, withoutMark } from '../formats/json.js';
@@ -144,7 +145,7 @@ function add(run: Run, asked: Asked, outer: Json, said: unknown, result: Json): 
       policies,
       missingContext,
       result: JSON.stringify(outer === result ? result : { EvalActionName: action, ...result }),
-      body: canonical({ ...asked, action, result, missingContext }).text,
+      bodyHash: sha256(canonical({ ...asked, action, result, missingContext }).text),
       flags: flagsOf(run, asked),
       position: run.position++,
     });

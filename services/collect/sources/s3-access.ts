@@ -1,4 +1,5 @@
 import type { Decoded, Fault, Flag, S3AccessRow } from '../../../shared/evidence.js';
+import { sha256 } from '../../../shared/hash.js';
 import { AWS_BEGAN_MICROS, futureMicros, utcMillis } from '../formats/event-time.js';
 import { LineSplitter } from '../formats/text-lines.js';
 import { wholeFile } from '../formats/whole-file.js';
@@ -30,7 +31,7 @@ function fileDecoder(context: Context): FileDecoder<S3AccessRow> {
     line(text, number) {
       if (text.trim() === '') return;
       const read = recordIn(text, number, future);
-      if ('body' in read) out.rows.push(read);
+      if ('raw' in read) out.rows.push(read);
       else out.faults.push({ ...read, detail: `line ${number + 1}: ${read.detail}`, raw: text, position: number });
     },
     badLine: (reason, detail, raw, position) => void out.faults.push({ reason, detail, raw, position }),
@@ -88,7 +89,7 @@ function recordIn(line: string, position: number, future: bigint | undefined): S
   const key = keyOf(loggedKey);
   const [, status, error, sent, size] = numbers as unknown as NumbersMatch;
   return {
-    body: line,
+    bodyHash: sha256(line),
     flags: [...timeFlags(eventTimeMicros, future), ...key.flags, ...client.flags],
     position,
     eventTimeMicros,

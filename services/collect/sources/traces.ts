@@ -1,4 +1,5 @@
 import type { Flag, SpanKind, SpanRow } from '../../../shared/evidence.js';
+import { sha256 } from '../../../shared/hash.js';
 import { canonical } from '../formats/canonical.js';
 import {
   inflated,
@@ -112,7 +113,7 @@ interface Emitter {
 function row(span: OtlpSpan, emitter: Emitter, context: Context): SpanRow {
   const kind = kinds[span.kind] ?? 'unspecified';
   return {
-    body: emitter.body + canonical(content(span)).text,
+    bodyHash: sha256(emitter.body + canonical(content(span)).text),
     flags: flagsOf(span, emitter, context),
     position: span.position,
     traceId: span.traceId,
