@@ -54,9 +54,10 @@ export class SeenRows {
       }
     }
     if (unknown.length === 0) return;
-    const which = unknown.map((span) => {
-      const from = BigInt(span) * SPAN_MICROS - EPOCH;
-      return `${time} BETWEEN make_timestamp(${from}) AND make_timestamp(${from + SPAN_MICROS - 1n})`;
+    const which = windowsOf(unknown).map(([first, last]) => {
+      const from = BigInt(first) * SPAN_MICROS - EPOCH;
+      const to = (BigInt(last) + 1n) * SPAN_MICROS - EPOCH - 1n;
+      return `${time} BETWEEN make_timestamp(${from}) AND make_timestamp(${to})`;
     });
     const held = await connection.runAndReadAll(
       `SELECT DISTINCT ((epoch_us(${time}) + ${EPOCH}) // ${SPAN_MICROS})::DOUBLE FROM _store.${table} WHERE ${which.join(' OR ')}`,
@@ -80,3 +81,18 @@ const spanOf = (micros: bigint): number => Number((micros + EPOCH) / SPAN_MICROS
 
 const MOST_BYTES = 32 * 1024 * 1024;
 const MOST_SPANS = 20_000;
+
+/** A question names so many stretches of time at most: each costs a comparison for every row group, and for every row in those that it lies in. */
+const MOST_WINDOWS = 16;
+
+/** From the first to the last of these numbers, without the widest gaps between them. */
+function windowsOf(spans: readonly number[]): [first: number, last: number][] {
+  const sorted = [...spans].sort((a, b) => a - b);
+  const gaps = sorted
+    .map((span, index) => ({ index, width: span - (sorted[index - 1] ?? span) }))
+    .filter(({ width }) => width > 1)
+    .sort((a, b) => b.width - a.width)
+    .slice(0, MOST_WINDOWS - 1);
+  const starts = [0, ...gaps.map(({ index }) => index)].sort((a, b) => a - b);
+  return starts.map((start, n) => [sorted[start]!, sorted[(starts[n + 1] ?? sorted.length) - 1]!]);
+}

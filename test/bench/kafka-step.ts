@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { Records, readTraces } from '../../services/collect/formats/otlp.js';
-import { readMetrics } from '../../services/collect/formats/otlp-metrics.js';
 import { consumerOf } from '../../services/collect/kafka/consumer.js';
 import { describeTopic } from '../../services/collect/kafka/topic.js';
 import { sourceNamed, topicSources } from '../../services/collect/sources/index.js';
 import { run, SERVICES } from '../../services/run/run.js';
 import { loadConfig } from '../../shared/config.js';
-import { gunzipBounded } from '../../shared/inflate.js';
 import { kafkaClient } from '../../shared/kafka/client.js';
 import { registerCodecs } from '../../shared/kafka/codecs.js';
+import { decoder } from '../helpers/otlp-messages.js';
 
 /** One measured step; it runs in a process of its own, so that time and memory are its alone. */
 export interface KafkaStep {
@@ -90,10 +88,9 @@ async function parsed({ brokers, topic, source }: KafkaStep): Promise<void> {
   await consumer.disconnect();
 }
 
-const CONTEXT = { origin: 'bench', gunzip: gunzipBounded };
-
+/** What the field's usual parsers make of a message: JSON.parse, and protobufjs with OTLP's schema. */
 const PARSE: Readonly<Record<KafkaStep['source'], (value: Buffer) => unknown>> = {
   cloudtrail: (value) => JSON.parse(value.toString()),
-  traces: (value) => readTraces(value, new Records()),
-  metrics: (value) => readMetrics(value, new Records(), CONTEXT),
+  traces: decoder('TracesData'),
+  metrics: decoder('MetricsData'),
 };

@@ -26,6 +26,12 @@ export function metricsByOracle(bytes: Uint8Array): Json {
   return { resourceMetrics: [], ...toJson(type, bytes) };
 }
 
+/** As whoever has protobufjs and the schema reads a message. */
+export function decoder(name: 'TracesData' | 'MetricsData'): (bytes: Uint8Array) => object {
+  const type = root.lookupType(name);
+  return (bytes) => type.decode(bytes);
+}
+
 function toJson(type: protobuf.Type, bytes: Uint8Array): Json {
   return type.toObject(type.decode(bytes), { longs: String, bytes: String, json: true });
 }
