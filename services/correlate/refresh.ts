@@ -59,10 +59,13 @@ export async function refresh(
 ): Promise<Dirty> {
   const dirty: Dirty = new Map();
   const put = async (parts: Parts, whole: boolean) => {
-    const rows: DuckDBValue[][] = [];
+    let rows: DuckDBValue[][] = [];
     for (const [scope, bucket, part] of parts.taken()) {
       rows.push([scope, BigInt(bucket), run, whole, blobValue(serialize(part))]);
       dirty.set(scope, (dirty.get(scope) ?? new Set<number>()).add(bucket));
+      if (rows.length < ROLLUPS_AT_ONCE) continue;
+      await appendRows(writer, 'rollups', rows);
+      rows = [];
     }
     await appendRows(writer, 'rollups', rows);
   };
@@ -79,6 +82,9 @@ export async function refresh(
   await appendRows(writer, 'parentless', orphans.rows());
   return dirty;
 }
+
+/** A part may hold a thousand acts: so many are serialized and appended in one go. */
+const ROLLUPS_AT_ONCE = 500;
 
 /** Two connections to one store: a connection that streams can do nothing else, so what is read from the one is appended by the other meanwhile. */
 export interface Connections {
@@ -165,8 +171,10 @@ class Parts {
 
   /** All that is held, which is let go. */
   *taken(): Generator<[scope: string, bucket: number, part: Part]> {
-    for (const [scope, buckets] of this.#parts) for (const [bucket, part] of buckets) yield [scope, bucket, part];
-    this.#parts.clear();
+    for (const [scope, buckets] of this.#parts) {
+      for (const [bucket, part] of buckets) yield [scope, bucket, part];
+      this.#parts.delete(scope);
+    }
     this.#added = 0;
   }
 }
