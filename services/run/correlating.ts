@@ -11,6 +11,9 @@ export interface CorrelatingHooks {
   onPressure(): void;
 }
 
+/** What keeps failing for so long for want of memory, or breaks off for a cause that DuckDB does not tell, is no pressure of others. */
+const GIVES_UP_MS = 300_000;
+
 /** A correlation under way may take so long when the service is to end. */
 const GRACE_MS = 4_000;
 
@@ -22,6 +25,9 @@ export class Correlating {
   readonly #store: Store;
   readonly #intervalMs: number;
   readonly #hooks: CorrelatingHooks;
+  readonly #givesUpMs: number;
+  /** When the first of the last correlations that failed did. */
+  #failingSince: number | undefined;
   #committed: bigint;
   #running: Promise<void> | undefined;
   #stopping = false;
@@ -42,22 +48,29 @@ export class Correlating {
     committed: bigint,
     intervalMs: number,
     hooks: CorrelatingHooks,
+    givesUpMs: number,
   ) {
     this.#store = store;
     this.#connection = connection;
     this.#committed = committed;
     this.#intervalMs = intervalMs;
     this.#hooks = hooks;
+    this.#givesUpMs = givesUpMs;
     this.dead = new Promise((resolve) => {
       this.#died = resolve;
     });
   }
 
   /** Starts with what was committed before and not correlated yet. */
-  static async start(store: Store, intervalMs: number, hooks: CorrelatingHooks): Promise<Correlating> {
+  static async start(
+    store: Store,
+    intervalMs: number,
+    hooks: CorrelatingHooks,
+    givesUpMs = GIVES_UP_MS,
+  ): Promise<Correlating> {
     const connection = await connectTo(store);
     const found = await connection.runAndReadAll('SELECT coalesce(max(commit_seq), 0) FROM _store.commits');
-    const started = new Correlating(store, connection, found.getRows()[0]![0] as bigint, intervalMs, hooks);
+    const started = new Correlating(store, connection, found.getRows()[0]![0] as bigint, intervalMs, hooks, givesUpMs);
     started.#begin();
     return started;
   }
@@ -117,14 +130,21 @@ export class Correlating {
     try {
       const correlated = await traced('correlate', {}, () => correlate(store, { endOfInput: false }));
       this.trouble = undefined;
+      this.#failingSince = undefined;
       this.upTo = target;
       this.#hooks.onCorrelated(correlated, (performance.now() - started) / 1000);
     } catch (cause) {
-      if (isOutOfMemory(cause)) this.#hooks.onPressure();
-      else if (!isFull(cause)) throw cause;
+      if (isFull(cause)) this.#failingSince = undefined;
+      else if (isOutOfMemory(cause) && !this.#hasFailedLong()) this.#hooks.onPressure();
+      else throw cause;
       this.trouble = (cause as Error).message;
       await this.#pause(RETRY_MS);
     }
+  }
+
+  #hasFailedLong(): boolean {
+    this.#failingSince ??= performance.now();
+    return performance.now() - this.#failingSince >= this.#givesUpMs;
   }
 
   async #pause(millis: number): Promise<void> {

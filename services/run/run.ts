@@ -215,7 +215,7 @@ class Service {
 
   /** What waits for room on the disk is not stuck. */
   #stuckBecause(): string[] {
-    return this.#sink.trouble ? [] : this.#readers.flatMap(stuckBecause);
+    return this.#sink.full ? [] : this.#readers.flatMap(stuckBecause);
   }
 
   #ill(): string[] {

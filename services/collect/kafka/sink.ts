@@ -55,6 +55,8 @@ export class Sink {
   #hurried = 0;
   /** Why the last commit could not be made and is tried again. */
   trouble: string | undefined;
+  /** It waits for room on the disk. */
+  full = false;
 
   constructor(store: Store, hooks: SinkHooks) {
     this.#store = store;
@@ -168,10 +170,12 @@ export class Sink {
       try {
         const committed = await this.#store.commit(batch);
         this.trouble = undefined;
+        this.full = false;
         return committed;
       } catch (cause) {
+        this.full = isFull(cause);
         if (isOutOfMemory(cause)) this.#hooks.onPressure();
-        else if (!isFull(cause)) throw cause;
+        else if (!this.full) throw cause;
         this.trouble = (cause as Error).message;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
