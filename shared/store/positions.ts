@@ -104,16 +104,14 @@ export async function recordConsumed(
     const { first = each.from, messages = 0 } = where.get(key) ?? {};
     where.set(key, { of: each, first, messages: messages + each.messages });
   }
-  const rowOf = ({ of, first, messages }: Moved) => {
-    const { next, lastAt } = positions.get(keyOf(of).join('\n'))!;
-    return [...keyOf(of), first, next, BigInt(messages), lastAt];
-  };
-  await appendRows(
-    connection,
-    'kafka_positions',
-    [...fresh.values()].map((each) => [...rowOf(each), commit.number]),
-  );
-  if (moved.size > 0) await advance(connection, [...moved.values()].map(rowOf), commit.number);
+  const standing = ({ of }: Moved) => positions.get(keyOf(of).join('\n'))!;
+  const begun = [...fresh.values()].map((each): DuckDBValue[] => {
+    const { next, lastAt } = standing(each);
+    return [...keyOf(each.of), each.first, next, BigInt(each.messages), lastAt, commit.number];
+  });
+  await appendRows(connection, 'kafka_positions', begun);
+  const advanced = [...moved.values()].map((each) => ({ ...each, ...standing(each) }));
+  if (advanced.length > 0) await advance(connection, advanced, commit.number);
   await appendRows(connection, 'kafka_gaps', gaps);
 }
 
@@ -135,26 +133,30 @@ const keyOf = ({ source, cluster, topic, topicId, partition }: Partition) => [
 const timeOf = (millis: number | undefined) =>
   millis === undefined ? null : new DuckDBTimestampValue(BigInt(millis) * 1000n);
 
-/** Where each partition stands. */
-async function storedPositions(connection: DuckDBConnection) {
+/** Where a partition stands. */
+interface Standing {
+  readonly next: bigint;
+  readonly lastAt: DuckDBTimestampValue | null;
+}
+
+async function storedPositions(connection: DuckDBConnection): Promise<Map<string, Standing>> {
   const found = await connection.runAndReadAll(
     `SELECT concat_ws('\n', source, cluster, topic, topic_id, "partition"), next_offset, last_at FROM _store.kafka_positions`,
   );
-  return new Map(
-    found
-      .getRows()
-      .map(([key, next, lastAt]) => [
-        key as string,
-        { next: next as bigint, lastAt: lastAt as DuckDBTimestampValue | null },
-      ]),
-  );
+  const rows = found.getRows() as [string, bigint, DuckDBTimestampValue | null][];
+  return new Map(rows.map(([key, next, lastAt]) => [key, { next, lastAt }]));
 }
 
-async function advance(connection: DuckDBConnection, rows: readonly DuckDBValue[][], commitSeq: bigint): Promise<void> {
-  const values = rows.map(
-    ([source, cluster, topic, topicId, partition, , next, messages, lastAt]) =>
-      `(${[source, cluster, topic, topicId].map((text) => literal(text as string)).join()}, ${partition}, ${next}, ${messages}, ${lastAt === null ? 'NULL::TIMESTAMP' : `make_timestamp(${(lastAt as DuckDBTimestampValue).micros})`})`,
-  );
+async function advance(
+  connection: DuckDBConnection,
+  moved: readonly (Moved & Standing)[],
+  commitSeq: bigint,
+): Promise<void> {
+  const values = moved.map(({ of, next, messages, lastAt }) => {
+    const names = [of.source, of.cluster, of.topic, of.topicId].map(literal).join();
+    const time = lastAt ? `make_timestamp(${lastAt.micros})` : 'NULL::TIMESTAMP';
+    return `(${names}, ${of.partition}, ${next}, ${messages}, ${time})`;
+  });
   await connection.run(
     `UPDATE _store.kafka_positions AS p SET next_offset = m.next, messages = p.messages + m.messages, last_at = m.last_at, commit_seq = ${commitSeq}
      FROM (VALUES ${values.join()}) m(source, cluster, topic, topic_id, part, next, messages, last_at)

@@ -24,10 +24,7 @@ test('a correlation that lacks memory is tried again, others give way, and in th
   while (!waiting.trouble) await new Promise((resolve) => setTimeout(resolve, 20));
   await store.connection.run(`SET memory_limit = '256MB'`);
   await waiting.caughtUp();
-  t.deepEqual(
-    { behind: waiting.behind, trouble: waiting.trouble as string | undefined },
-    { behind: 0n, trouble: undefined },
-  );
+  t.deepEqual({ behind: waiting.behind, trouble: waiting.trouble }, { behind: 0n, trouble: undefined });
   await waiting.stop();
   store.close();
 });
