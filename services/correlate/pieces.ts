@@ -242,26 +242,14 @@ async function* pieces({ connection, cursor }: Spans, which: readonly string[]):
         string,
         string?,
       ];
-      const { service, kind, error, operation, target, targetKey, rpcStatus, httpStatus, resendCount } = commonIn(
-        common,
-        at(3) as string,
-      );
       const span: StoredSpan = {
         evidenceId,
         traceId,
         spanId,
         parentSpanId: parentSpanId ?? null,
-        service,
-        kind,
+        ...commonIn(common, at(3) as string),
         startMicros: at(1) as number,
         endMicros: at(2) as number,
-        error,
-        operation,
-        target,
-        targetKey,
-        rpcStatus,
-        httpStatus,
-        resendCount,
         text: at(4) as string | null,
         scale: at(5) as number | null,
         links: linksOf(at(6) as string | null),

@@ -113,7 +113,7 @@ test('asked after every commit, a store says in the end what it says when asked 
         assert.deepEqual(await correlatedInSteps(t, split(arriving, parts), late), once);
       },
     ),
-    8,
+    6,
   );
 });
 
@@ -160,7 +160,7 @@ test('every finding and every chain has an id of its own, whatever became of scr
         assert.ok(!Object.values(finding.measured).some(Number.isNaN), finding.summary);
       }
     }),
-    8,
+    6,
   );
 });
 
@@ -181,7 +181,7 @@ test('a retry storm leads from the failed downloads to the puts that its loops w
       assert.equal(kinds.includes('etcd.quota_exhausted'), story.reachesQuota);
       assert.equal(chain!.impactKind === 'http.error_burst', story.reachesQuota);
     }),
-    8,
+    6,
   );
 });
 
@@ -200,7 +200,7 @@ test('a slow disk and a lost leader each lead to the requests that they fail', a
         );
       },
     ),
-    6,
+    5,
   );
 });
 

@@ -52,7 +52,7 @@ test('records that come shuffled, split, late and twice say what they say at onc
       const inPieces = await told(t, split(shuffled([...rows, ...again], seed + 1), parts), true);
       assert.deepEqual(inPieces.standing, once.standing);
     }),
-    10,
+    8,
   );
 });
 
@@ -82,7 +82,7 @@ test('a purge has the causes that the story has, and no other', async (t) => {
       const roots = correlated.chains.map(({ rootKind }) => rootKind);
       assert.ok(!roots.some((kind) => kind.startsWith('audit.')), 'what hid the purge chooses no root');
     }),
-    10,
+    8,
   );
 });
 

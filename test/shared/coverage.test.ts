@@ -290,7 +290,7 @@ test('coverage is what the evidence says, whatever its order, its batches and ho
         const pieces = Array.from({ length: parts }, (_, part) => mixed.slice(part * length, (part + 1) * length));
         assert.deepEqual(await coverageOf(pieces), await coverageOf([seen]));
       }),
-      { numRuns: 10 },
+      { numRuns: 7 },
     ),
   );
 });

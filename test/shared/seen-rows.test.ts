@@ -31,7 +31,7 @@ test('what the store has is told from what is new, whatever was written, refused
   await t.notThrowsAsync(async () =>
     fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 8 }), (steps) => goThrough(t, steps)),
-      { numRuns: 25 },
+      { numRuns: 15 },
     ),
   );
 });
