@@ -17,7 +17,7 @@ export class Bloom {
   add(probes: Probes): void {
     if (this.has(probes)) return;
     if (this.#room === 0) {
-      this.#room = Math.min(MOST_KEYS, LEAST_KEYS << this.#parts.length);
+      this.#room = Math.min(MOST_KEYS, 2 * (this.#parts.at(-1)?.length ?? LEAST_KEYS / 2));
       this.#parts.push(new Uint32Array(this.#room)); // 32 bits each
     }
     this.#room--;
@@ -31,7 +31,7 @@ export class Bloom {
 
 /** Keys of one part: powers of two. */
 const LEAST_KEYS = 512;
-const MOST_KEYS = 65_536;
+const MOST_KEYS = 1_048_576;
 const PROBES = 10;
 
 /** Two numbers of 31 bits from which the probes of a key follow; the second one is odd, so that its multiples meet every bit. */

@@ -31,7 +31,7 @@ export class SeenRows {
     return found;
   }
 
-  /** They were committed. */
+  /** They are about to be committed: to be forgotten where that fails. */
   wrote(rows: readonly Keyed[]): void {
     for (const { identity, timeMicros } of rows) this.#spans.get(spanOf(timeMicros))?.add(probesOfText(identity));
     let bytes = 0;

@@ -255,8 +255,8 @@ async function commit(writer: Writer, batch: Batch): Promise<Committed> {
     );
     await recordTrail(connection, trail, seq);
     await recordConsumed(connection, batch.consumed, seq);
-    await connection.run('COMMIT');
     for (const { name, rows: own } of evidence) seen[name].wrote(own.map((row) => row.packed));
+    await connection.run('COMMIT');
     return {
       commitSeq: seq.number,
       stored: Object.fromEntries(evidence.map(({ name, rows: own }) => [name, own.length])),

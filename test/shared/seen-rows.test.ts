@@ -97,3 +97,11 @@ test('a Bloom filter knows all that was added, and hardly anything else', (t) =>
   t.true(wrong.length <= 10, `${wrong.length} of ${2 * keys.length}`);
   t.true(bloom.bytes < 16 * keys.length);
 });
+
+test('a Bloom filter takes millions of keys', (t) => {
+  const bloom = new Bloom();
+  const keys = Array.from({ length: 1_500_000 }, (_, n) => n);
+  for (const key of keys) bloom.add(probesOfNumber(key));
+  t.true(keys.every((key) => bloom.has(probesOfNumber(key))));
+  t.false(bloom.has(probesOfNumber(keys.length + 1)));
+});
