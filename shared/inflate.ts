@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { crc32, createInflateRaw, type InflateRaw, inflateRawSync } from 'node:zlib';
+import { crc32, createInflateRaw, type InflateRaw, inflateRaw, inflateRawSync } from 'node:zlib';
 
 /**
  * Gzip (RFC 1952) within bounds. Node's own gunzip joins members silently and takes zeros, and then anything, after the
@@ -130,6 +130,12 @@ async function* inflateStream(source: Readable, state: { members: number }): Asy
     let size = 0;
     while (state.members === 0 || (await input.atLeast(1))) {
       checkMembers(++state.members);
+      const whole = await smallMember(input, state.members, size);
+      if (whole) {
+        size += whole.length;
+        for (let at = 0; at < whole.length; at += OUTPUT) yield whole.subarray(at, at + OUTPUT);
+        continue;
+      }
       for await (const output of streamMember(input, state.members)) {
         size += output.length;
         checkSize(size, input.taken);
@@ -147,6 +153,40 @@ function checkSize(inflated: number, compressed: number): void {
   if (inflated > allowed(compressed)) {
     throw new GzipError('TOO_LARGE', `Gzip inflates to over ${INFLATE_BOUNDS.ratio} times its size`);
   }
+}
+
+/** An input of fewer bytes is inflated a member at a time: a log file of a thousand records is, and streaming it costs as much again. */
+const SMALL = 1024 * 1024;
+/** As long as a member is no larger. */
+const SMALL_OUTPUT = 8 * 1024 * 1024;
+
+/** The next member of a small input; undefined where it is not small, or anything is wrong with it: read as a stream, it says what. */
+async function smallMember(input: ByteQueue, member: number, sizeBefore: number): Promise<Buffer | undefined> {
+  if (await input.atLeast(SMALL)) return undefined;
+  const bytes = await input.rest();
+  const header = headerLength(bytes, member);
+  if (header === undefined || bytes.length < header + TRAILER) return undefined;
+  const room = member === 1 ? Math.min(trailerAt(bytes, bytes.length - TRAILER).size, SMALL_OUTPUT) : OUTPUT;
+  const inflated = await inflateOnce(bytes.subarray(header), room);
+  if (!inflated) return undefined;
+  const { output, consumed } = inflated;
+  const end = header + consumed;
+  if (sizeBefore + output.length > allowed(input.taken + end) || bytes.length < end + TRAILER) return undefined;
+  const { crc, size } = trailerAt(bytes, end);
+  if (size !== output.length || crc !== crc32(output)) return undefined;
+  input.skip(end + TRAILER);
+  return output;
+}
+
+function inflateOnce(deflated: Buffer, room: number): Promise<{ output: Buffer; consumed: number } | undefined> {
+  const options = { info: true, chunkSize: room + 64, maxOutputLength: SMALL_OUTPUT };
+  return new Promise((resolve) => {
+    inflateRaw(deflated, options, (error, result) => {
+      if (error) return resolve(undefined);
+      const { buffer, engine } = result as unknown as { buffer: Buffer; engine: InflateRaw };
+      resolve({ output: buffer, consumed: engine.bytesWritten });
+    });
+  });
 }
 
 /** Compressed bytes inflated in one go, and so at most a thousand times as many in memory. */
@@ -261,12 +301,14 @@ function headerLength(bytes: Uint8Array, member: number): number | undefined {
 const MOST_HEADER_TEXT = 65_536;
 
 function checkTrailer(trailer: Uint8Array, crc: number, size: number, member: number): void {
-  const view = new DataView(trailer.buffer, trailer.byteOffset, TRAILER);
-  if (view.getUint32(0, true) !== crc)
-    throw new GzipError('Z_DATA_ERROR', `Gzip member ${member} has a wrong checksum`);
-  if (view.getUint32(4, true) !== size % 2 ** 32) {
-    throw new GzipError('Z_DATA_ERROR', `Gzip member ${member} has a wrong length`);
-  }
+  const said = trailerAt(trailer, 0);
+  if (said.crc !== crc) throw new GzipError('Z_DATA_ERROR', `Gzip member ${member} has a wrong checksum`);
+  if (said.size !== size % 2 ** 32) throw new GzipError('Z_DATA_ERROR', `Gzip member ${member} has a wrong length`);
+}
+
+function trailerAt(bytes: Uint8Array, at: number): { crc: number; size: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + at, TRAILER);
+  return { crc: view.getUint32(0, true), size: view.getUint32(4, true) };
 }
 
 function truncated(member: number): GzipError {

@@ -127,7 +127,7 @@ interface OpenedFile {
   close(): Promise<void>;
 }
 
-/** Pieces of at most 96 KiB: 1 MiB of the file that is decoded, and of the one after it. */
+/** Pieces of at most 96 KiB: 1 MiB of the file that is decoded, and of the one after it, where they are not small. */
 const PIECES_AHEAD = 10;
 
 /** Starts at once: an async generator queues the calls that are made before it has an answer. */

@@ -62,6 +62,24 @@ test('members come out whole and in order, in memory and as a stream, in pieces 
   );
 });
 
+test('a large input is streamed, whatever the members around the large one', async (t) => {
+  const noise = Buffer.from(
+    Uint32Array.from({ length: 600_000 }, (_, n) => Math.imul(n ^ (n >>> 7), 2654435761)).buffer,
+  );
+  const large = gzipSync(noise, { level: 1 });
+  t.true(large.length > 1024 * 1024);
+  for (const parts of [[noise], [text, noise], [noise, text], [Buffer.alloc(0), noise, text, Buffer.alloc(0)]]) {
+    const bytes = Buffer.concat(parts.map((part) => (part === noise ? large : gzipSync(part))));
+    const { output, error, members } = await drained(bytes, 70_001);
+    t.is(error, undefined);
+    t.true(output.equals(Buffer.concat(parts)));
+    t.is(members, parts.length);
+    const cut = await drained(bytes.subarray(0, -1), 70_001);
+    t.like(cut.error, { code: 'Z_BUF_ERROR' });
+    t.true(cut.output.equals(Buffer.concat(parts)));
+  }
+});
+
 test('plain bytes pass as they are, and gzip is known by its bytes, not by a name', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'causeline-inflate-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
