@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { chance } from './chance.js';
-import { cloudTrailFiles } from './cloudtrail-data.js';
+import { cloudTrailFiles, PURGE } from './cloudtrail-data.js';
 import { spanFiles } from './span-data.js';
 
 /** A file of a case before it is compressed; `path` is inside the case. */
@@ -16,6 +16,8 @@ export interface DataFile {
 /** Case folders over the same files: parts of the whole are hard links to it. */
 export interface Cases {
   readonly cloudtrail: string;
+  /** As many records, with many more deletions among them. */
+  readonly purge: string;
   readonly spans: string;
   /** All of it once, twice and four times, each beside a bundled incident, so that there are chains to find. */
   readonly whole: { readonly 1: string; readonly 2: string; readonly 4: string };
@@ -35,7 +37,12 @@ export async function writeCases(
   for (const folder of Object.values(whole)) cpSync(INCIDENT, join(folder, 'traces'), { recursive: true });
   const records = await write(whole[4], cloudTrailFiles(drawn, 4 * counts.records));
   const spans = await write(whole[4], spanFiles(drawn, 4 * counts.spans));
-  const cases = { cloudtrail: newCase(root, 'cloudtrail'), spans: newCase(root, 'spans') };
+  const cases = {
+    cloudtrail: newCase(root, 'cloudtrail'),
+    purge: newCase(root, 'purge'),
+    spans: newCase(root, 'spans'),
+  };
+  await write(cases.purge, cloudTrailFiles(drawn, counts.records, PURGE));
   link(whole[4], whole[2], [...first(records.paths, 2), ...first(spans.paths, 2)]);
   link(whole[4], whole[1], [...first(records.paths, 4), ...first(spans.paths, 4)]);
   link(whole[4], cases.cloudtrail, first(records.paths, 4));

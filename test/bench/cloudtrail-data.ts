@@ -2,23 +2,38 @@ import type { DataFile } from './case-folders.js';
 import type { Chance } from './chance.js';
 
 const FILE_RECORDS = 1_000;
-const ACCOUNT = '123456789012';
+const ACCOUNT_ID = '123456789012';
 const DAY_MS = Date.UTC(2026, 10, 22);
 const RECORDS_PER_SECOND = 20;
+
+/** Of all records the share that findings are made of one by one: what deletes, or changes what may be done. */
+export interface Acts {
+  readonly deletions: number;
+  readonly rights: number;
+}
+
+/**
+ * Together the 22 in 1,000 that stand in the corpus: of 2,900 records of an account in which attacks were played through, 64 delete, or change rights, trails or
+ * buckets.
+ */
+export const ACCOUNT: Acts = { deletions: 0.01, rights: 0.012 };
+
+/** A purge for as long as the data last: each tenth record deletes a version. */
+export const PURGE: Acts = { deletions: 0.103, rights: 0.03 };
 
 /**
  * CloudTrail log files as S3 gets them, oldest first: mostly data events of S3 beside what an account does all day. Of five
  * files one is another region's, which sorts before the first one's: its times are offered to the store while it is
  * empty there, the other's when it is not.
  */
-export function* cloudTrailFiles(chance: Chance, records: number): Generator<DataFile> {
+export function* cloudTrailFiles(chance: Chance, records: number, acts = ACCOUNT): Generator<DataFile> {
   for (let file = 0; file < records / FILE_RECORDS; file++) {
     const region = file % 5 === 4 ? 'eu-west-1' : 'us-east-1';
     const startMs = DAY_MS + (file * FILE_RECORDS * 1000) / RECORDS_PER_SECOND;
     const listed: string[] = [];
     for (let i = 0; i < FILE_RECORDS; i++) {
       const atMs = startMs + (i * 1000) / RECORDS_PER_SECOND;
-      listed.push(JSON.stringify(record(chance, region, second(atMs))));
+      listed.push(JSON.stringify(record(chance, acts, region, second(atMs))));
     }
     yield { path: pathOf(chance, region, startMs), text: `{"Records":[${listed.join(',')}]}` };
   }
@@ -29,14 +44,13 @@ const second = (ms: number) => `${new Date(ms).toISOString().slice(0, 19)}Z`;
 function pathOf(chance: Chance, region: string, ms: number): string {
   const [day, time] = new Date(ms).toISOString().slice(0, 19).split('T') as [string, string];
   const stamp = `${day.replaceAll('-', '')}T${time.replaceAll(':', '')}Z`;
-  const folder = `cloudtrail/AWSLogs/${ACCOUNT}/CloudTrail/${region}/${day.replaceAll('-', '/')}`;
-  return `${folder}/${ACCOUNT}_CloudTrail_${region}_${stamp}_${chance.hex(16)}.json.gz`;
+  const folder = `cloudtrail/AWSLogs/${ACCOUNT_ID}/CloudTrail/${region}/${day.replaceAll('-', '/')}`;
+  return `${folder}/${ACCOUNT_ID}_CloudTrail_${region}_${stamp}_${chance.hex(16)}.json.gz`;
 }
 
 type Json = Record<string, unknown>;
 
-function record(chance: Chance, region: string, eventTime: string): Json {
-  const drawn = chance.next();
+function record(chance: Chance, { deletions, rights }: Acts, region: string, eventTime: string): Json {
   const common = {
     eventTime,
     awsRegion: region,
@@ -44,11 +58,14 @@ function record(chance: Chance, region: string, eventTime: string): Json {
     requestID: chance.hex(16).toUpperCase(),
     eventID: uuid(chance),
   };
-  if (drawn < 0.72) return s3(chance, common);
-  if (drawn < 0.82) return assumeRole(chance, common);
-  if (drawn < 0.92) return describeInstances(chance, common);
-  if (drawn < 0.97) return decrypt(chance, common);
-  return attachRolePolicy(chance, common);
+  const drawn = chance.next();
+  if (drawn < deletions) return s3(chance, common, 'DeleteObject');
+  if (drawn < deletions + rights) return putRolePolicy(chance, common);
+  const usual = chance.next();
+  if (usual < 0.72) return s3(chance, common, chance.of(CALLS));
+  if (usual < 0.83) return assumeRole(chance, common);
+  if (usual < 0.94) return describeInstances(chance, common);
+  return decrypt(chance, common);
 }
 
 function uuid(chance: Chance): string {
@@ -76,7 +93,7 @@ function envelope(common: Json, identity: Json, own: Json, data = false): Json {
     eventID,
     eventType: 'AwsApiCall',
     managementEvent: !data,
-    recipientAccountId: ACCOUNT,
+    recipientAccountId: ACCOUNT_ID,
     eventCategory: data ? 'Data' : 'Management',
     tlsDetails: {
       tlsVersion: 'TLSv1.3',
@@ -95,15 +112,15 @@ function assumedRole(chance: Chance, eventTime: unknown): Json {
   return {
     type: 'AssumedRole',
     principalId: `${id}:${session}`,
-    arn: `arn:aws:sts::${ACCOUNT}:assumed-role/${role}/${session}`,
-    accountId: ACCOUNT,
+    arn: `arn:aws:sts::${ACCOUNT_ID}:assumed-role/${role}/${session}`,
+    accountId: ACCOUNT_ID,
     accessKeyId: `ASIA${chance.hex(16).toUpperCase()}`,
     sessionContext: {
       sessionIssuer: {
         type: 'Role',
         principalId: id,
-        arn: `arn:aws:iam::${ACCOUNT}:role/${role}`,
-        accountId: ACCOUNT,
+        arn: `arn:aws:iam::${ACCOUNT_ID}:role/${role}`,
+        accountId: ACCOUNT_ID,
         userName: role,
       },
       attributes: { creationDate: `${String(eventTime).slice(0, 14)}00:00Z`, mfaAuthenticated: 'false' },
@@ -112,10 +129,10 @@ function assumedRole(chance: Chance, eventTime: unknown): Json {
 }
 
 const BUCKETS = ['prod-logs-archive', 'prod-orders', 'prod-catalog-images', 'staging-uploads'] as const;
-const CALLS = ['GetObject', 'GetObject', 'GetObject', 'PutObject', 'PutObject', 'HeadObject', 'DeleteObject'] as const;
+const CALLS = ['GetObject', 'GetObject', 'GetObject', 'PutObject', 'PutObject', 'HeadObject'] as const;
 
-function s3(chance: Chance, common: Json): Json {
-  const [bucketName, eventName] = [chance.of(BUCKETS), chance.of(CALLS)];
+function s3(chance: Chance, common: Json, eventName: (typeof CALLS)[number] | 'DeleteObject'): Json {
+  const bucketName = chance.of(BUCKETS);
   const key = `app/2026/11/22/${chance.hex(24)}.json.gz`;
   const versionId = eventName === 'DeleteObject' || chance.next() < 0.1 ? chance.hex(32) : undefined;
   const denied = chance.next() < 0.02;
@@ -139,7 +156,7 @@ function s3(chance: Chance, common: Json): Json {
     readOnly: eventName === 'GetObject' || eventName === 'HeadObject',
     resources: [
       { type: 'AWS::S3::Object', ARN: `arn:aws:s3:::${bucketName}/${key}` },
-      { accountId: ACCOUNT, type: 'AWS::S3::Bucket', ARN: `arn:aws:s3:::${bucketName}` },
+      { accountId: ACCOUNT_ID, type: 'AWS::S3::Bucket', ARN: `arn:aws:s3:::${bucketName}` },
     ],
   };
   return envelope(common, assumedRole(chance, common.eventTime), own, true);
@@ -148,7 +165,7 @@ function s3(chance: Chance, common: Json): Json {
 function assumeRole(chance: Chance, common: Json): Json {
   const role = chance.of(ROLES);
   const roleSessionName = `${role}-${Math.floor(chance.between(0, 400))}`;
-  const roleArn = `arn:aws:iam::${ACCOUNT}:role/${role}`;
+  const roleArn = `arn:aws:iam::${ACCOUNT_ID}:role/${role}`;
   const own = {
     eventSource: 'sts.amazonaws.com',
     eventName: 'AssumeRole',
@@ -171,10 +188,10 @@ function assumeRole(chance: Chance, common: Json): Json {
       },
       assumedRoleUser: {
         assumedRoleId: `AROAXXXXXXXXXXXXXXXX:${roleSessionName}`,
-        arn: `arn:aws:sts::${ACCOUNT}:assumed-role/${role}/${roleSessionName}`,
+        arn: `arn:aws:sts::${ACCOUNT_ID}:assumed-role/${role}/${roleSessionName}`,
       },
     },
-    resources: [{ accountId: ACCOUNT, type: 'AWS::IAM::Role', ARN: roleArn }],
+    resources: [{ accountId: ACCOUNT_ID, type: 'AWS::IAM::Role', ARN: roleArn }],
     sharedEventID: uuid(chance),
     readOnly: true,
   };
@@ -205,7 +222,7 @@ function describeInstances(chance: Chance, common: Json): Json {
 }
 
 function decrypt(chance: Chance, common: Json): Json {
-  const key = `arn:aws:kms:${String(common.awsRegion)}:${ACCOUNT}:key/${uuid(chance)}`;
+  const key = `arn:aws:kms:${String(common.awsRegion)}:${ACCOUNT_ID}:key/${uuid(chance)}`;
   const own = {
     eventSource: 'kms.amazonaws.com',
     eventName: 'Decrypt',
@@ -214,18 +231,18 @@ function decrypt(chance: Chance, common: Json): Json {
       encryptionAlgorithm: 'SYMMETRIC_DEFAULT',
       keyId: key,
       encryptionContext: {
-        SecretARN: `arn:aws:secretsmanager:${String(common.awsRegion)}:${ACCOUNT}:secret:orders/db-${chance.hex(8)}`,
+        SecretARN: `arn:aws:secretsmanager:${String(common.awsRegion)}:${ACCOUNT_ID}:secret:orders/db-${chance.hex(8)}`,
         SecretVersionId: uuid(chance),
       },
     },
     responseElements: null,
-    resources: [{ accountId: ACCOUNT, type: 'AWS::KMS::Key', ARN: key }],
+    resources: [{ accountId: ACCOUNT_ID, type: 'AWS::KMS::Key', ARN: key }],
     readOnly: true,
   };
   return envelope(common, assumedRole(chance, common.eventTime), own);
 }
 
-function attachRolePolicy(chance: Chance, common: Json): Json {
+function putRolePolicy(chance: Chance, common: Json): Json {
   const name = `svc-${chance.hex(8)}`;
   const policy = {
     Version: '2012-10-17',

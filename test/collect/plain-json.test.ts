@@ -126,12 +126,12 @@ test('what parsers could read differently is left to readJson, which says why', 
     ['{"__proto__":1}', 'none'],
     ['{ "a":1}', 'none'],
     ['{"":1}', 'none'],
-    ['{}', 'none'],
   ];
   for (const [text, reason] of left) {
     t.is(reader.read(text, 0), undefined, text);
     t.is(reasonOf(text), reason, text);
   }
+  t.true(taken(t, Buffer.from('{}'), 0));
   t.true(taken(t, Buffer.from(`{"a":${'['.repeat(63)}${']'.repeat(63)}}`), 0));
 });
 
@@ -148,4 +148,31 @@ function reasonOf(binary: string): string {
 test('keys that are data, in any number, cost no memory and change nothing', (t) => {
   for (let n = 0; n < 30_000; n++) t.true(reader.read(`{"a":"x","key ${n}":{"tag ${n}":true}}`, 0) !== undefined);
   t.true(taken(t, Buffer.from('{"a":"x","b":{"c":7,"d":{"a":[1,{"a":null}]}}}'), 0));
+});
+
+test('what there is no room for is left to readJson, and what comes after it is read', (t) => {
+  const keys = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`key ${n}`, n]));
+  const values = (count: number) => ({ a: Array.from({ length: count }, (_, n) => n) });
+  const bytes = (count: number) => ({ a: 'x'.repeat(count - '{"a":""}'.length) });
+  for (const [fits, over] of [
+    [keys(512), keys(513)],
+    [values(8190), values(8191)],
+    [bytes(1024 * 1024), bytes(1024 * 1024 + 1)],
+  ]) {
+    t.true(taken(t, Buffer.from(JSON.stringify(fits)), 0));
+    t.false(taken(t, Buffer.from(JSON.stringify(over)), 0));
+    t.true(taken(t, Buffer.from('{"a":"x","b":{"c":7,"d":{"a":[1,{"a":null}]}}}'), 0));
+  }
+});
+
+test('strings and keys of any length end where they end, whatever stood there before', (t) => {
+  for (let length = 0; length <= 70; length++) {
+    const text = 'y'.repeat(length);
+    t.true(taken(t, Buffer.from(`{"a":"${text}"}`), 0));
+    t.true(taken(t, Buffer.from(`{"${text}k":"${text}"}`), 0));
+    t.false(taken(t, Buffer.from(`{"a":"${text}`), 0));
+    t.false(taken(t, Buffer.from(`{"${text}k`), 0));
+    for (const odd of ['\n', '\u007f', '\u0080', '\u001f', '\\'])
+      t.is(taken(t, Buffer.from(`{"a":"${text}${odd}"}`, 'latin1'), 0), odd === '\u007f');
+  }
 });
