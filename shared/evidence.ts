@@ -11,6 +11,8 @@ interface EvidenceRow {
   readonly flags: readonly Flag[];
   /** Which record of its input this is, counted from 0. */
   readonly position: number;
+  /** Its reading found all its texts to be ASCII without control characters: nobody need look again. */
+  readonly isPlain?: boolean;
 }
 
 /** A CloudTrail record. Natural identity: account and event id. */

@@ -1,9 +1,10 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
+import { DELETIONS, READ_WHOLE } from '../../shared/cloudtrail-acts.js';
 import { streamed } from '../../shared/store/chunks.js';
-import { ANSWERED_MARKER, IS_EVENT, OUTCOME, PRINCIPAL } from '../../shared/store/cloudtrail-sql.js';
+import { answeredMarker, IS_EVENT, OUTCOME, PRINCIPAL, RAW } from '../../shared/store/cloudtrail-sql.js';
 import type { Outcome, Who } from './cloudtrail/act.js';
 import { type CloudPart, extremes } from './cloudtrail/part.js';
-import { type ActRow, DELETIONS, DESTRUCTIVE, READ_WHOLE, readAct } from './cloudtrail/read-act.js';
+import { type ActRow, DESTRUCTIVE, readAct } from './cloudtrail/read-act.js';
 import { cloudScopes } from './cloudtrail/scopes.js';
 import { bucketOf } from './rollup.js';
 
@@ -57,15 +58,18 @@ const WHOLE = READ_WHOLE.map(
   ([source, names]) => `(event_source = '${source}' AND event_name IN (${quoted(names)}))`,
 ).join(' OR ');
 
-/** What the service recorded in the course of DeleteObjects (AwsServiceEvent) carries its request id. */
-const REQUEST = `CASE WHEN event_name = 'DeleteObjects' OR (event_name IN (${quoted(DELETIONS)}) AND contains(raw, '"AwsServiceEvent"')) THEN request_id END`;
+const IS_ACT = `(${WHOLE} OR (event_source = 's3.amazonaws.com' AND event_name IN (${quoted(DELETIONS)})))`;
 
 async function readActs(connection: DuckDBConnection, isNew: string, parts: Target, at: At): Promise<void> {
+  const text = await actText(connection, isNew);
+  // what the service recorded in the course of DeleteObjects (AwsServiceEvent) carries its request id
+  const request = `CASE WHEN event_name = 'DeleteObjects' OR (event_name IN (${quoted(DELETIONS)}) AND contains(${text}, '"AwsServiceEvent"')) THEN request_id END`;
   const chunks = streamed(
     connection,
     `SELECT epoch_us(event_time)::DOUBLE, concat(left(body_hash, 32), coalesce(shared_event_id, event_id, left(body_hash, 32))), ${WHO}, region, event_name, action,
-       error_code, bucket, object_key, CASE WHEN ${WHOLE} THEN raw END, CASE WHEN version_id IS NOT NULL AND event_name = 'DeleteObject' THEN ${ANSWERED_MARKER} ELSE false END, ${REQUEST}
-     FROM _store.cloudtrail_events WHERE ${isNew} AND (${WHOLE} OR (event_source = 's3.amazonaws.com' AND event_name IN (${quoted(DELETIONS)})))`,
+       error_code, bucket, object_key, CASE WHEN ${WHOLE} THEN ${text} END,
+       CASE WHEN version_id IS NOT NULL AND event_name = 'DeleteObject' THEN ${answeredMarker(text)} ELSE false END, ${request}
+     FROM _store.cloudtrail_events WHERE ${isNew} AND ${IS_ACT}`,
   );
   const callers = new Map<string, Who>();
   for await (const chunk of chunks) {
@@ -93,6 +97,14 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
     }
     await parts.added(chunk.rowCount);
   }
+}
+
+/** Where the text of acts is: an earlier version did not store it apart. */
+async function actText(connection: DuckDBConnection, isNew: string): Promise<string> {
+  const together = await connection.runAndReadAll(
+    `SELECT 1 FROM _store.cloudtrail_events WHERE ${isNew} AND act IS NULL AND ${IS_ACT} LIMIT 1`,
+  );
+  return together.currentRowCount === 0 ? 'act' : RAW;
 }
 
 /** Calls that look around. Reading an object is none, unless it was refused; nor are AssumeRole and Decrypt, which say they read. */

@@ -12,6 +12,7 @@ import {
   UBIGINT,
   VARCHAR,
 } from '@duckdb/node-api';
+import { isAct } from '../cloudtrail-acts.js';
 import type {
   CloudTrailRow,
   EvidenceName,
@@ -108,7 +109,8 @@ export const cloudtrailTable: EvidenceTable<CloudTrailRow> = {
     text('version_id', (r) => r.versionId),
     text('request_id', (r) => r.requestId),
     text('shared_event_id', (r) => r.sharedEventId),
-    text('raw', (r) => r.raw),
+    text('raw', (r) => (isAct(r) ? null : r.raw)),
+    text('act', (r) => (isAct(r) ? r.raw : null)),
   ],
 };
 

@@ -1,7 +1,7 @@
-import { ANSWERED_MARKER, IS_EVENT, OUTCOME, PRINCIPAL } from './cloudtrail-sql.js';
+import { answeredMarker, IS_EVENT, OUTCOME, PRINCIPAL, RAW } from './cloudtrail-sql.js';
 
 /** The version that was made, the bytes that came, the versioning that was asked for. */
-const ANSWERED = `TRY(json_extract_string(raw, ['$.responseElements."x-amz-version-id"', '$.additionalEventData.bytesTransferredIn',
+const ANSWERED = `TRY(json_extract_string(${RAW}, ['$.responseElements."x-amz-version-id"', '$.additionalEventData.bytesTransferredIn',
   '$.requestParameters.VersioningConfiguration.Status']))`;
 
 /** Errors of the service itself: what was asked may have been done. */
@@ -25,7 +25,7 @@ const OBJECT_CALLS = `CREATE OR REPLACE VIEW _store.object_calls AS
   SELECT event_time AS time, bucket, object_key, version_id, event_name AS operation, request_id, ${PRINCIPAL} AS principal, principal_arn AS caller, principal_type, source_ip,
     CASE WHEN event_name = 'DeleteObjects' THEN 'bulk' WHEN starts_with(event_name, 'DeleteObject') THEN 'delete'
       WHEN event_name = 'PutBucketVersioning' THEN 'switch' ELSE 'put' END AS does, CASE WHEN ${UNSURE} THEN 'unknown' ELSE ${OUTCOME} END AS outcome, left(body_hash, 32) AS evidence_id,
-    CASE WHEN starts_with(event_name, 'DeleteObject') THEN ${ANSWERED_MARKER} ELSE false END AS marker, answered[1] AS given_version,
+    CASE WHEN starts_with(event_name, 'DeleteObject') THEN ${answeredMarker(RAW)} ELSE false END AS marker, answered[1] AS given_version,
     CASE WHEN event_name = 'PutObject' THEN try_cast(answered[2] AS BIGINT) END AS sent_bytes, CASE answered[3] WHEN 'Enabled' THEN 'on' WHEN 'Suspended' THEN 'suspended' END AS switched
   FROM (SELECT *, ${ANSWERED} AS answered FROM ${CALLS_OF_OBJECTS} AND body_hash NOT IN (${COPIES}))`;
 

@@ -27,10 +27,10 @@ export class Lines {
   #bytes = Buffer.alloc(0);
   #end = 0;
 
-  /** Writes a row; undefined where a line cannot hold it. */
-  add(values: readonly DuckDBValue[]): Line | undefined {
+  /** Writes a row; undefined where a line cannot hold it. `isPlain`: its texts are known to be ASCII without control characters, so without marks. */
+  add(values: readonly DuckDBValue[], isPlain = false): Line | undefined {
     const from = this.#end;
-    if (this.#put(values) && this.#end - from <= LINE_BYTES) {
+    if (this.#put(values, isPlain) && this.#end - from <= LINE_BYTES) {
       this.#bytes[this.#end - 1] = LINE_END;
       return { lines: this, from, to: this.#end };
     }
@@ -53,7 +53,7 @@ export class Lines {
   }
 
   /** Each value and a separator after it; false where one holds a mark. Long texts are written by themselves: to join them would copy them once more. */
-  #put(values: readonly DuckDBValue[]): boolean {
+  #put(values: readonly DuckDBValue[], isPlain: boolean): boolean {
     let part = '';
     let separators = 0;
     let nulls = 0;
@@ -62,7 +62,7 @@ export class Lines {
       if (text === undefined) return false;
       if (text.length < LONG) part += text;
       else {
-        if (!this.#write(part, separators, nulls) || !this.#write(text, 0, 0)) return false;
+        if (!this.#write(part, separators, nulls, isPlain) || !this.#write(text, 0, 0, isPlain)) return false;
         part = '';
         separators = 0;
         nulls = 0;
@@ -71,13 +71,13 @@ export class Lines {
       part += SEPARATOR;
       separators++;
     }
-    return this.#write(part, separators, nulls);
+    return this.#write(part, separators, nulls, isPlain);
   }
 
-  #write(text: string, separators: number, nulls: number): boolean {
-    if (text.length > LINE_BYTES || !holdsOnly(text, separators, nulls)) return false;
+  #write(text: string, separators: number, nulls: number, isPlain: boolean): boolean {
+    if (text.length > LINE_BYTES || !(isPlain || holdsOnly(text, separators, nulls))) return false;
     this.#reserve(MOST_BYTES_A_UNIT * text.length);
-    this.#end += this.#bytes.write(text, this.#end, 'utf8');
+    this.#end += this.#bytes.write(text, this.#end, isPlain ? 'latin1' : 'utf8');
     return true;
   }
 

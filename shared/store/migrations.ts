@@ -1,3 +1,4 @@
+import { RAW } from './cloudtrail-sql.js';
 import { COVERAGE_TABLES, COVERAGE_VIEWS } from './coverage.js';
 import { DELETION_VIEWS } from './deletions.js';
 import { POSITION_TABLES, POSITION_VIEWS } from './positions.js';
@@ -43,7 +44,7 @@ const TABLES: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS _store.cloudtrail_events (${PROVENANCE}, event_id VARCHAR, event_time TIMESTAMP NOT NULL, account_id VARCHAR, region VARCHAR,
   event_source VARCHAR, event_name VARCHAR, action VARCHAR, principal_arn VARCHAR, principal_type VARCHAR, session_issuer_arn VARCHAR, source_ip VARCHAR,
   user_agent VARCHAR, error_code VARCHAR, read_only BOOLEAN, event_category VARCHAR, bucket VARCHAR, object_key VARCHAR, version_id VARCHAR,
-  request_id VARCHAR, shared_event_id VARCHAR, raw VARCHAR USING COMPRESSION zstd)`,
+  request_id VARCHAR, shared_event_id VARCHAR, raw VARCHAR USING COMPRESSION zstd, act VARCHAR USING COMPRESSION zstd)`,
 
   `CREATE TABLE IF NOT EXISTS _store.spans (${PROVENANCE}, trace_id VARCHAR NOT NULL, span_id VARCHAR NOT NULL, parent_span_id VARCHAR, trace_state VARCHAR,
   service VARCHAR, scope VARCHAR, instance VARCHAR, name VARCHAR NOT NULL, kind VARCHAR NOT NULL, start_time TIMESTAMP NOT NULL, end_time TIMESTAMP NOT NULL,
@@ -134,14 +135,15 @@ export const COMPUTED: ReadonlySet<string> = new Set([
 const IDENTITY = `left(body_hash, 32) AS evidence_id, body_hash, source_id, source_pos, commit_seq,
   CASE WHEN flags IS NULL THEN []::VARCHAR[] ELSE string_split(flags, ',') END AS flags, ingested_at`;
 
-const WITHOUT_PROVENANCE = '* EXCLUDE (body_hash, source_id, source_pos, commit_seq, flags, ingested_at)';
+const PROVENANCE_COLUMNS = 'body_hash, source_id, source_pos, commit_seq, flags, ingested_at';
 
 const S3_ACCESS_VIEWS: readonly string[] = [
-  `CREATE OR REPLACE VIEW s3_access_records AS SELECT ${IDENTITY}, ${WITHOUT_PROVENANCE} FROM _store.s3_access_records`,
+  `CREATE OR REPLACE VIEW s3_access_records AS SELECT ${IDENTITY}, * EXCLUDE (${PROVENANCE_COLUMNS}) FROM _store.s3_access_records`,
 ];
 
 const RELATIONS: readonly string[] = [
-  `CREATE OR REPLACE VIEW cloudtrail_events AS SELECT ${IDENTITY}, ${WITHOUT_PROVENANCE} FROM _store.cloudtrail_events`,
+  `CREATE OR REPLACE VIEW cloudtrail_events AS SELECT ${IDENTITY},
+  * EXCLUDE (${PROVENANCE_COLUMNS}, act) REPLACE (${RAW} AS raw) FROM _store.cloudtrail_events`,
 
   `CREATE OR REPLACE VIEW spans AS SELECT ${IDENTITY}, trace_id, span_id, parent_span_id, trace_state, service, scope, instance, name, kind, start_time, end_time,
   start_unix_nano, end_unix_nano, try_cast(end_unix_nano::HUGEINT - start_unix_nano::HUGEINT AS BIGINT) AS duration_ns, status, error_type, status_message, operation, target, target_key,
@@ -244,21 +246,23 @@ export const MIGRATIONS: readonly Migration[] = [
   // S3 server access logs and what both sources say of deletions, IAM simulations, older versions of log files, and what trails record.
   {
     version: 2,
+    statements: [...S3_ACCESS_TABLES, SIMULATIONS, TRAIL_VERSIONS, ...COVERAGE_TABLES],
+    reading: (catalogue) => [
+      `CREATE TEMP VIEW coverage AS SELECT *, NULL::VARCHAR AS account_id, NULL::VARCHAR AS region, NULL::VARCHAR AS category, NULL::VARCHAR AS resource_type,
+       NULL::VARCHAR AS resource, NULL::VARCHAR AS operations, NULL::VARCHAR[] AS trails, NULL::VARCHAR AS evidence_id FROM ${catalogue}.main.coverage`,
+    ],
+  },
+  // The text of acts apart from that of all other records.
+  {
+    version: 3,
     statements: [
-      ...S3_ACCESS_TABLES,
-      SIMULATIONS,
-      TRAIL_VERSIONS,
-      ...COVERAGE_TABLES,
+      'ALTER TABLE _store.cloudtrail_events ADD COLUMN IF NOT EXISTS act VARCHAR',
       ...RELATIONS,
       ...S3_ACCESS_VIEWS,
       ...POSITION_VIEWS,
       ...TRAIL_VIEWS,
       ...COVERAGE_VIEWS,
       ...DELETION_VIEWS,
-    ],
-    reading: (catalogue) => [
-      `CREATE TEMP VIEW coverage AS SELECT *, NULL::VARCHAR AS account_id, NULL::VARCHAR AS region, NULL::VARCHAR AS category, NULL::VARCHAR AS resource_type,
-       NULL::VARCHAR AS resource, NULL::VARCHAR AS operations, NULL::VARCHAR[] AS trails, NULL::VARCHAR AS evidence_id FROM ${catalogue}.main.coverage`,
     ],
   },
 ];

@@ -158,6 +158,7 @@ function memoised(hashes: Map<string, string>, series: string): string {
 /** What all rows of evidence have, where it does not matter which they are. */
 interface Body {
   readonly bodyHash: string;
+  readonly isPlain?: boolean;
 }
 
 type Tables = Readonly<Record<EvidenceName, EvidenceTable<Body>>>;
@@ -178,9 +179,12 @@ function packed<Row extends Body>(table: EvidenceTable<Row>, lines: Lines, sourc
     bodyHash: row.bodyHash,
     identity: flat(table.identity(row)),
     timeMicros: table.timeMicros(row),
-    line: lines.add(lineValues(table, sourced)) ?? sourced,
+    line: lines.add(lineValues(table, sourced), row.isPlain && PLAIN.test(sourced.sourceId)) ?? sourced,
   };
 }
+
+/** As a row's own texts are where its reading says so. */
+const PLAIN = /^[ -~]*$/;
 
 /**
  * The same text, in memory of its own. V8 joins and slices texts by reference: an identity that waits for its commit would keep the

@@ -48,6 +48,7 @@ function taken(t: ExecutionContext, bytes: Uint8Array, at: number): boolean {
   const reading = reader.read(piece, at);
   if (!reading) return false;
   t.is(reading.text, piece.slice(at, reading.end));
+  t.regex(reading.text, /^[ -\x7f]*$/);
   const { value, body } = readJson(utf8(reading.text));
   t.is(reading.bodyHash, sha256(body));
   t.deepEqual(reading.value, asked(value as Record<string, unknown>, ASKED));

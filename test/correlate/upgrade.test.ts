@@ -33,3 +33,46 @@ test('what an earlier version found and this one does not is withdrawn, also whe
     t.deepEqual(await rows(connection, 'SELECT finding_id FROM findings ORDER BY ALL'), said);
   }
 });
+
+test('acts whose text an earlier version stored beside all others are read as those that are apart', async (t) => {
+  const path = join(temporaryFolder(t), 'earlier.duckdb');
+  const [story] = fc.sample(purgeStories({ versions: 40, grantedDaysBefore: 3 }), { numRuns: 1, seed: 3 });
+  const evidence = purgeEvidence(story!);
+  const half = Math.floor(evidence.length / 2);
+  const commit = async (part: typeof evidence) => {
+    const store = await openStore(path);
+    const batch = emptyBatch();
+    for (const row of part) batch.cloudtrail.push({ sourceId: 'records', row });
+    await store.commit(batch);
+    return store;
+  };
+  const earlier = await commit(evidence.slice(0, half));
+  const { connection: old } = earlier;
+  t.true(((await value(old, 'SELECT count(act) FROM _store.cloudtrail_events')) as bigint) > 0n);
+  const raw = 'SELECT event_id, raw FROM cloudtrail_events ORDER BY ALL';
+  const texts = await rows(old, raw);
+  await old.run('UPDATE _store.cloudtrail_events SET raw = act WHERE act IS NOT NULL');
+  await old.run('ALTER TABLE _store.cloudtrail_events DROP COLUMN act');
+  await old.run('DELETE FROM causeline_version WHERE version > 2');
+  earlier.close();
+  const upgraded = await commit(evidence.slice(half));
+  t.teardown(() => upgraded.close());
+  await correlate(upgraded, { endOfInput: true });
+  t.deepEqual(
+    (await rows(upgraded.connection, raw)).filter(([id]) => texts.some(([one]) => one === id)),
+    texts,
+  );
+
+  const fresh = await openStore(join(temporaryFolder(t), 'fresh.duckdb'));
+  t.teardown(() => fresh.close());
+  for (const part of [evidence.slice(0, half), evidence.slice(half)]) {
+    const batch = emptyBatch();
+    for (const row of part) batch.cloudtrail.push({ sourceId: 'records', row });
+    await fresh.commit(batch);
+  }
+  await correlate(fresh, { endOfInput: true });
+  const said = 'SELECT finding_id, summary, measured, evidence_count FROM findings ORDER BY ALL';
+  const found = await rows(fresh.connection, said);
+  t.true(found.length > 0);
+  t.deepEqual(await rows(upgraded.connection, said), found);
+});

@@ -10,7 +10,9 @@ export interface Members {
 export interface PlainReading {
   /** Of the members asked for those that it has, each as JSON.parse makes it. */
   readonly value: Readonly<Record<string, unknown>>;
+  /** ASCII without control characters. */
   readonly text: string;
+  readonly isPlain: true;
   readonly protoKey: false;
   /** SHA-256 of its canonical text (formats/canonical.ts). */
   readonly bodyHash: string;
@@ -68,6 +70,7 @@ export class PlainReader {
     return {
       value: this.#asFar(this.#kernel.object(), this.#asked),
       text: piece.slice(at, end),
+      isPlain: true,
       protoKey: false,
       bodyHash: sha256(canonical),
       end,

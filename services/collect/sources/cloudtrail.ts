@@ -267,7 +267,8 @@ function readObject(run: Run, cut: Shape & { text: string }, where: Where, encod
   try {
     const text = encoding.text(cut.text);
     const { value, body } = readJson(text, cut);
-    if (isObject(value)) use(run, { value, text, bodyHash: sha256(body), protoKey: protoKeyIn(value, body) }, where);
+    const read = { text, bodyHash: sha256(body), isPlain: false };
+    if (isObject(value)) use(run, { ...read, value, protoKey: protoKeyIn(value, body) }, where);
     else fault(run, 'bad_record', 'this is a value of a list, and not an object', text);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
@@ -280,6 +281,8 @@ interface Read {
   readonly value: Json;
   readonly text: string;
   readonly bodyHash: string;
+  /** Text and values are ASCII without control characters. */
+  readonly isPlain: boolean;
   /** It has a key that makes prototypes, somewhere in it. */
   readonly protoKey: boolean;
 }
@@ -400,7 +403,14 @@ const eventBridge: Envelope = {
     const detail = value.detail as Json;
     const body = canonical(detail).text;
     const protoKey = protoKeyIn(detail, body);
-    readListed(run, { value: detail, text: memberText(text, 'detail') ?? '', bodyHash: sha256(body), protoKey }, where);
+    const read = {
+      value: detail,
+      text: memberText(text, 'detail') ?? '',
+      bodyHash: sha256(body),
+      isPlain: false,
+      protoKey,
+    };
+    readListed(run, read, where);
   },
 };
 
@@ -512,7 +522,7 @@ function isAggregated(value: Json): boolean {
  * are a service's.
  */
 function addRecord(run: Run, read: Read, where: Where): void {
-  const { value, text, bodyHash } = read;
+  const { value, text, bodyHash, isPlain } = read;
   const identity = objectOf(value.userIdentity);
   const issuer = objectOf(objectOf(identity.sessionContext).sessionIssuer);
   const eventTime = value.eventTime ?? objectOf(value.timeWindow).windowStart;
@@ -528,6 +538,7 @@ function addRecord(run: Run, read: Read, where: Where): void {
   const { bucket, objectKey, versionId } = objectNamed(value, eventSource);
   run.out.rows.push({
     bodyHash,
+    isPlain,
     flags: flagsOf(run, read, eventId, eventTimeMicros, where),
     position: run.position++,
     eventId,

@@ -1,3 +1,11 @@
+import {
+  BOUNDARIES,
+  type BUCKET_SETTINGS,
+  type MEMBERSHIPS,
+  type POLICY_CHANGES,
+  POLICY_TEXTS,
+  type TRAIL_CHANGES,
+} from '../../../shared/cloudtrail-acts.js';
 import type {
   Act,
   BucketChange,
@@ -41,11 +49,11 @@ export interface ScopedAct {
   readonly act: Act;
 }
 
-/** Deletions: what they say is in the columns. */
-export const DELETIONS: readonly string[] = ['DeleteObject', 'DeleteObjectVersion', 'DeleteObjects'];
+/** Of each event a value, and of others none. */
+type NamedBy<Names extends readonly string[], Value> = Readonly<Record<Names[number], Value>> &
+  Readonly<Record<string, Value | undefined>>;
 
-/** S3 calls that change what protects a bucket or who may read it. */
-const SETTINGS: Readonly<Record<string, (request: Json) => BucketChange>> = {
+const SETTINGS: NamedBy<typeof BUCKET_SETTINGS, (request: Json) => BucketChange> = {
   PutBucketVersioning: versioning,
   PutBucketLifecycle: lifecycle,
   PutBucketLifecycleConfiguration: lifecycle,
@@ -69,7 +77,7 @@ const SETTINGS: Readonly<Record<string, (request: Json) => BucketChange>> = {
   PutObjectAcl: acl,
 };
 
-const TRAIL: Readonly<Record<string, TrailChange['change']>> = {
+const TRAIL: NamedBy<typeof TRAIL_CHANGES, TrailChange['change']> = {
   StartLogging: 'start',
   StopLogging: 'stop',
   CreateTrail: 'create',
@@ -79,7 +87,7 @@ const TRAIL: Readonly<Record<string, TrailChange['change']>> = {
   PutInsightSelectors: 'insights',
 };
 
-const POLICY: Readonly<Record<string, PolicyChange['change']>> = {
+const POLICY: NamedBy<typeof POLICY_CHANGES, PolicyChange['change']> = {
   PutRolePolicy: 'grant',
   PutUserPolicy: 'grant',
   AttachRolePolicy: 'grant',
@@ -94,29 +102,10 @@ const POLICY: Readonly<Record<string, PolicyChange['change']>> = {
   DetachGroupPolicy: 'revoke',
 };
 
-const MEMBERSHIP: Readonly<Record<string, Membership['change']>> = {
+const MEMBERSHIP: NamedBy<typeof MEMBERSHIPS, Membership['change']> = {
   AddUserToGroup: 'join',
   RemoveUserFromGroup: 'leave',
 };
-
-/** A role or user may be made with a boundary, or get one later. */
-const BOUNDARY = [
-  'CreateRole',
-  'CreateUser',
-  'PutRolePermissionsBoundary',
-  'PutUserPermissionsBoundary',
-  'DeleteRolePermissionsBoundary',
-  'DeleteUserPermissionsBoundary',
-];
-
-const POLICY_TEXT = ['CreatePolicy', 'CreatePolicyVersion', 'SetDefaultPolicyVersion'];
-
-/** Events whose record is read whole, by the service that writes them. */
-export const READ_WHOLE: readonly (readonly [eventSource: string, eventNames: readonly string[]])[] = [
-  ['s3.amazonaws.com', Object.keys(SETTINGS)],
-  ['cloudtrail.amazonaws.com', Object.keys(TRAIL)],
-  ['iam.amazonaws.com', [...Object.keys(POLICY), ...Object.keys(MEMBERSHIP), ...BOUNDARY, ...POLICY_TEXT]],
-];
 
 /**
  * Actions with which objects or logs are destroyed, or what protects them taken away. What IAM grants is kept as far as it bears on these, and uses of
@@ -182,8 +171,8 @@ function detailOf(row: ActRow, { request, response }: Whole): Read | undefined {
   if (TRAIL[eventName]) return trailChange(row, TRAIL[eventName], request, response);
   if (POLICY[eventName]) return policyChange(row, POLICY[eventName], request);
   if (MEMBERSHIP[eventName]) return membership(row, MEMBERSHIP[eventName], request);
-  if (BOUNDARY.includes(eventName)) return boundary(row, request);
-  return POLICY_TEXT.includes(eventName) ? policyText(row, request, response) : undefined;
+  if (BOUNDARIES.includes(eventName)) return boundary(row, request);
+  return POLICY_TEXTS.includes(eventName) ? policyText(row, request, response) : undefined;
 }
 
 interface Whole {
