@@ -1,10 +1,12 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { Bloom, probesOfText } from '../bloom.js';
+import { Bloom, type Probes, probesOfText } from '../bloom.js';
 
 /** A row, as far as it is needed to know whether the store has it. */
 interface Keyed {
   readonly identity: string;
   readonly timeMicros: bigint;
+  /** Noted here when it is asked for, as what is new is added afterwards. */
+  probes?: Probes;
 }
 
 /** Where rows of one kind are: a table and its column of event time. */
@@ -26,14 +28,17 @@ export class SeenRows {
     const spans = rows.map(({ timeMicros }) => spanOf(timeMicros));
     await this.#open(connection, place, new Set(spans));
     const found: number[] = [];
-    for (const [index, span] of spans.entries())
-      if (this.#spans.get(span)?.has(probesOfText(rows[index]!.identity)) !== false) found.push(index);
+    for (const [index, row] of rows.entries()) {
+      row.probes = probesOfText(row.identity);
+      if (this.#spans.get(spans[index]!)?.has(row.probes) !== false) found.push(index);
+    }
     return found;
   }
 
   /** They are about to be committed: to be forgotten where that fails. */
   wrote(rows: readonly Keyed[]): void {
-    for (const { identity, timeMicros } of rows) this.#spans.get(spanOf(timeMicros))?.add(probesOfText(identity));
+    for (const { identity, timeMicros, probes } of rows)
+      this.#spans.get(spanOf(timeMicros))?.add(probes ?? probesOfText(identity));
     let bytes = 0;
     for (const bloom of this.#spans.values()) bytes += bloom?.bytes ?? 0;
     for (const [span, bloom] of this.#spans) {
@@ -77,7 +82,15 @@ const SPAN_MICROS = 600_000_000n;
 /** Added to every time, so that none is negative: a multiple of the spans, 20,000 years. */
 const EPOCH = SPAN_MICROS * 2n ** 30n;
 
-const spanOf = (micros: bigint): number => Number((micros + EPOCH) / SPAN_MICROS);
+const SPAN = Number(SPAN_MICROS);
+const SPANS_BEFORE = Number(EPOCH / SPAN_MICROS);
+
+function spanOf(micros: bigint): number {
+  const number = Number(micros);
+  return Number.isSafeInteger(number)
+    ? Math.floor(number / SPAN) + SPANS_BEFORE
+    : Number((micros + EPOCH) / SPAN_MICROS);
+}
 
 const MOST_BYTES = 32 * 1024 * 1024;
 const MOST_SPANS = 20_000;

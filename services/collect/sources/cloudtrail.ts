@@ -307,8 +307,17 @@ function readRecords(run: Run, text: string, where: Where, encoding: Encoding): 
 }
 
 function recordsOf(run: Run, where: Where, encoding: Encoding): ListSplitter {
-  const take = encoding === binaryText ? takingPlain(run, where) : undefined;
-  return listSplitter('Records', (cut) => readCut(run, cut, where, encoding, readListed), take);
+  if (encoding !== binaryText) return listSplitter('Records', (cut) => readCut(run, cut, where, encoding, readListed));
+  const take = takingPlain(run, where);
+  return listSplitter(
+    'Records',
+    (cut) => {
+      const read = cut.kind === 'value' ? plainIn(cut.text) : undefined; // where two pieces met in it
+      if (read) readListed(run, read, where);
+      else readCut(run, cut, where, encoding, readListed);
+    },
+    take,
+  );
 }
 
 /** Most records are so plain that what a row needs can be read where they stand. */
@@ -323,10 +332,16 @@ function takingPlain(run: Run, where: Where): Take {
 
 /** Reads a message that is one plain record and nothing else. */
 function isPlainRecord(run: Run, text: string, where: Where): boolean {
-  const read = plain.read(text, 0);
-  if (!read || read.end < text.length || !isRecord(read.value)) return false;
+  const read = plainIn(text);
+  if (!read || !isRecord(read.value)) return false;
   readValue(run, read, where);
   return true;
+}
+
+/** The plain object that a text is, and nothing else. */
+function plainIn(text: string): Read | undefined {
+  const read = plain.read(text, 0);
+  return read?.end === text.length ? read : undefined;
 }
 
 /** All that is asked of a record: by readListed, addRecord and what they call. */
