@@ -36,10 +36,12 @@ const cases = await writeCases(root, { records: RECORDS, spans: SPANS });
 const figures = await measure(cases);
 report(figures, BOUNDS);
 
-async function measure({ cloudtrail, spans, whole, bytesARecord }: Cases): Promise<Record<string, number>> {
+async function measure({ cloudtrail, purge, spans, whole, bytesARecord }: Cases): Promise<Record<string, number>> {
   const replayed: Measured[] = [];
   const duckdb: Measured[] = [];
   const frugal: Measured[] = [];
+  const replayedPurge: Measured[] = [];
+  const duckdbPurge: Measured[] = [];
   const replayedSpans: Measured[] = [];
   const decoded: Measured[] = [];
   const once: Measured[] = [];
@@ -48,24 +50,29 @@ async function measure({ cloudtrail, spans, whole, bytesARecord }: Cases): Promi
     const alone = { step: 'duckdb', folder: cloudtrail } as const;
     duckdb.push(await run('CloudTrail, DuckDB alone', { ...alone, db: newDb(), threads: availableParallelism() }));
     frugal.push(await run('CloudTrail, DuckDB on one thread', { ...alone, db: newDb(), threads: 1 }));
+    replayedPurge.push(await run('a purge, replay', { step: 'replay', folder: purge, db: newDb() }));
+    const purgeAlone = { ...alone, folder: purge, db: newDb(), threads: availableParallelism() };
+    duckdbPurge.push(await run('a purge, DuckDB alone', purgeAlone));
     replayedSpans.push(await run('spans, replay', { step: 'replay', folder: spans, db: newDb() }));
     decoded.push(await run('spans, bare decoding', { step: 'decode', folder: spans }));
     once.push(await run('both, 1x', { step: 'replay', folder: whole[1], db: newDb() }));
   }
   const twice = await run('both, 2x', { step: 'replay', folder: whole[2], db: newDb() });
   const fourTimes = await run('both, 4x', { step: 'replay', folder: whole[4], db: newDb() });
-  mustBe(RECORDS, [...replayed, ...duckdb, ...frugal]);
+  mustBe(RECORDS, [...replayed, ...duckdb, ...frugal, ...replayedPurge, ...duckdbPurge]);
   mustBe(SPANS, [...replayedSpans, ...decoded]);
   const wallOnce = median(once.map(wall));
   return {
     cloudtrail_wall_ratio: ratio(duckdb, replayed, wall),
     cloudtrail_cpu_ratio: ratio(duckdb, replayed, cpu),
     cloudtrail_cpu_ratio_to_one_thread: ratio(frugal, replayed, cpu),
+    purge_wall_ratio: ratio(duckdbPurge, replayedPurge, wall),
+    purge_cpu_ratio: ratio(duckdbPurge, replayedPurge, cpu),
     spans_wall_ratio: ratio(decoded, replayedSpans, wall),
     spans_cpu_ratio: ratio(decoded, replayedSpans, cpu),
     wall_4x_to_1x: wall(fourTimes) / wallOnce,
     peak_4x_to_2x: fourTimes.peakBytes / twice.peakBytes,
-    peak_mib: mib(Math.max(...[...replayed, ...replayedSpans, ...once, twice, fourTimes].map(peak))),
+    peak_mib: mib(Math.max(...[...replayed, ...replayedPurge, ...replayedSpans, ...once, twice, fourTimes].map(peak))),
     peak_1x_mib: mib(median(once.map(peak))),
     peak_2x_mib: mib(twice.peakBytes),
     peak_4x_mib: mib(fourTimes.peakBytes),
