@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --min-semi-space-size=32 --max-semi-space-size=32
 import { Command, CommanderError, Option } from 'commander';
 import { databaseFile } from '../shared/config.js';
 import { CauselineError } from '../shared/errors.js';

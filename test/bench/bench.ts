@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Cases, writeCases } from './case-folders.js';
 import { type Bounds, median, ratio, report, say } from './figures.js';
+import { NODE_FLAGS } from './program.js';
 import type { Measured, Step } from './step.js';
 
 /**
@@ -45,6 +46,8 @@ async function measure({ cloudtrail, purge, spans, whole, bytesARecord }: Cases)
   const replayedSpans: Measured[] = [];
   const decoded: Measured[] = [];
   const once: Measured[] = [];
+  const twice: Measured[] = [];
+  const fourTimes: Measured[] = [];
   for (let round = 1; round <= ROUNDS; round++) {
     replayed.push(await run('CloudTrail, replay', { step: 'replay', folder: cloudtrail, db: newDb() }));
     const alone = { step: 'duckdb', folder: cloudtrail } as const;
@@ -56,12 +59,11 @@ async function measure({ cloudtrail, purge, spans, whole, bytesARecord }: Cases)
     replayedSpans.push(await run('spans, replay', { step: 'replay', folder: spans, db: newDb() }));
     decoded.push(await run('spans, bare decoding', { step: 'decode', folder: spans }));
     once.push(await run('both, 1x', { step: 'replay', folder: whole[1], db: newDb() }));
+    twice.push(await run('both, 2x', { step: 'replay', folder: whole[2], db: newDb() }));
+    fourTimes.push(await run('both, 4x', { step: 'replay', folder: whole[4], db: newDb() }));
   }
-  const twice = await run('both, 2x', { step: 'replay', folder: whole[2], db: newDb() });
-  const fourTimes = await run('both, 4x', { step: 'replay', folder: whole[4], db: newDb() });
   mustBe(RECORDS, [...replayed, ...duckdb, ...frugal, ...replayedPurge, ...duckdbPurge]);
   mustBe(SPANS, [...replayedSpans, ...decoded]);
-  const wallOnce = median(once.map(wall));
   return {
     cloudtrail_wall_ratio: ratio(duckdb, replayed, wall),
     cloudtrail_cpu_ratio: ratio(duckdb, replayed, cpu),
@@ -70,28 +72,30 @@ async function measure({ cloudtrail, purge, spans, whole, bytesARecord }: Cases)
     purge_cpu_ratio: ratio(duckdbPurge, replayedPurge, cpu),
     spans_wall_ratio: ratio(decoded, replayedSpans, wall),
     spans_cpu_ratio: ratio(decoded, replayedSpans, cpu),
-    wall_4x_to_1x: wall(fourTimes) / wallOnce,
-    peak_4x_to_2x: fourTimes.peakBytes / twice.peakBytes,
-    peak_mib: mib(Math.max(...[...replayed, ...replayedPurge, ...replayedSpans, ...once, twice, fourTimes].map(peak))),
+    wall_4x_to_1x: ratio(fourTimes, once, wall),
+    peak_4x_to_2x: ratio(fourTimes, twice, peak),
+    peak_mib: mib(
+      Math.max(...[...replayed, ...replayedPurge, ...replayedSpans, ...once, ...twice, ...fourTimes].map(peak)),
+    ),
     peak_1x_mib: mib(median(once.map(peak))),
-    peak_2x_mib: mib(twice.peakBytes),
-    peak_4x_mib: mib(fourTimes.peakBytes),
+    peak_2x_mib: mib(median(twice.map(peak))),
+    peak_4x_mib: mib(median(fourTimes.map(peak))),
     peak_duckdb_mib: mib(median(duckdb.map(peak))),
     cloudtrail_replay_records_per_s: RECORDS / median(replayed.map(wall)),
     cloudtrail_duckdb_records_per_s: RECORDS / median(duckdb.map(wall)),
     spans_replay_per_s: SPANS / median(replayedSpans.map(wall)),
     spans_decode_per_s: SPANS / median(decoded.map(wall)),
-    replay_1x_s: wallOnce,
-    replay_2x_s: wall(twice),
-    replay_4x_s: wall(fourTimes),
+    replay_1x_s: median(once.map(wall)),
+    replay_2x_s: median(twice.map(wall)),
+    replay_4x_s: median(fourTimes.map(wall)),
     rows_1x: once[0]!.rows,
-    rows_2x: twice.rows,
-    rows_4x: fourTimes.rows,
+    rows_2x: twice[0]!.rows,
+    rows_4x: fourTimes[0]!.rows,
     records: RECORDS,
     bytes_a_record: bytesARecord,
     spans: SPANS,
-    findings: fourTimes.findings,
-    chains: fourTimes.chains,
+    findings: fourTimes[0]!.findings,
+    chains: fourTimes[0]!.chains,
     rounds: ROUNDS,
   };
 }
@@ -101,7 +105,7 @@ function newDb(): string {
 }
 
 async function run(title: string, step: Step): Promise<Measured> {
-  const child = fork(fileURLToPath(new URL('./step.js', import.meta.url)));
+  const child = fork(fileURLToPath(new URL('./step.js', import.meta.url)), { execArgv: [...NODE_FLAGS] });
   const measured = await new Promise<Measured>((resolve, reject) => {
     child.once('message', (message) => resolve(message as Measured));
     child.once('exit', (code) => reject(new Error(`${title}: the step ended with ${code}`)));

@@ -13,6 +13,7 @@ import { chance } from './chance.js';
 import { type Bounds, median, ratio, report, say } from './figures.js';
 import { batchedSpansTopic, cloudtrailTopic, metricsTopic, singleSpansTopic, type TopicData } from './kafka-data.js';
 import type { KafkaMeasured, KafkaStep } from './kafka-step.js';
+import { NODE_FLAGS, PROGRAM } from './program.js';
 
 /**
  * Prints one JSON line: how fast `run` brings a full topic into DuckDB, findings and chains included, beside kafkajs alone reading and parsing the same topic in the same
@@ -122,7 +123,7 @@ function configFor({ source, topic }: Pick<TopicData, 'source' | 'topic'>): { co
 }
 
 async function step(kind: KafkaStep['step'], { source, topic }: TopicData): Promise<KafkaMeasured> {
-  const child = fork(fileURLToPath(new URL('./kafka-step.js', import.meta.url)));
+  const child = fork(fileURLToPath(new URL('./kafka-step.js', import.meta.url)), { execArgv: [...NODE_FLAGS] });
   const { config } = configFor({ source, topic });
   const measured = await new Promise<KafkaMeasured>((resolve, reject) => {
     child.once('message', (message) => resolve(message as KafkaMeasured));
@@ -138,8 +139,7 @@ async function soak(): Promise<Record<string, number>> {
   const data = cloudtrailTopic('soak', chance(5), RECORDS_PER_SECOND * SOAK_SECONDS);
   await createTopics(kafka, [data.topic], 1); // in one partition the n-th row is the n-th message
   const { config, db } = configFor(data);
-  const main = fileURLToPath(new URL('../../services/main.js', import.meta.url));
-  const service = spawn(process.execPath, [main, 'run', '--config', config], {
+  const service = spawn(PROGRAM, ['run', '--config', config], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const produced: number[] = [];
