@@ -199,7 +199,8 @@ class Service {
     if (stored.commitSeq === undefined) return;
     for (const stretch of stored.stretches)
       for (const reader of this.#readers) reader.stored(stretch, stored.commitSeq);
-    this.#correlating?.note(stored.commitSeq);
+    if (stored.stretches.some(({ messages, gaps }) => messages.length + gaps.length > 0))
+      this.#correlating?.note(stored.commitSeq);
   }
 
   async #stuck(): Promise<string> {

@@ -14,9 +14,10 @@ import { rebuild } from './rebuild.js';
 export async function openSound(db: string, witnesses: () => Promise<readonly Head[]>): Promise<Store> {
   const head = readHead(db);
   const existed = existsSync(db);
+  const asked = witnesses(); // beside opening the file; each answers, if only that it knows nothing
   const { store, madeAnew } = await opened(db);
   const stands = await lastCommit(store);
-  const all = [...(head ? [head] : []), ...(await witnesses())];
+  const all = [...(head ? [head] : []), ...(await asked)];
   const ahead = all.filter(({ storeId, commitSeq }) => storeId === store.storeId && commitSeq > stands);
   if (ahead.length > 0) return remade(db, store, stands, ahead);
   if (head && head.storeId !== store.storeId && !madeAnew)

@@ -209,16 +209,16 @@ const doubles = (values: readonly number[] | null) => (values ? listValue(values
 export const seriesText = (row: MetricRow): string =>
   `${row.metric}\n${row.service ?? ''}\n${row.instance ?? ''}\n${row.attributes}`;
 
-export function metricPointsTable(seriesHash: (series: string) => string): EvidenceTable<MetricRow> {
+export function metricPointsTable(seriesHash: (row: MetricRow) => string): EvidenceTable<MetricRow> {
   return {
     table: 'metric_points',
     time: 'time',
     timeMicros: (row) => toMicros(row.timeUnixNano),
     identitySql: `series_hash || '@' || time_unix_nano`,
-    identity: (row) => `${seriesHash(seriesText(row))}@${row.timeUnixNano}`,
+    identity: (row) => `${seriesHash(row)}@${row.timeUnixNano}`,
     columns: [
       ...provenance<MetricRow>(),
-      { name: 'series_hash', type: VARCHAR, value: (s) => seriesHash(seriesText(s.row)) },
+      { name: 'series_hash', type: VARCHAR, value: (s) => seriesHash(s.row) },
       { name: 'time', type: TIMESTAMP, value: (s) => micros(toMicros(s.row.timeUnixNano)) },
       { name: 'time_unix_nano', type: UBIGINT, value: (s) => s.row.timeUnixNano },
       { name: 'start_unix_nano', type: UBIGINT, value: (s) => s.row.startUnixNano },
@@ -237,7 +237,7 @@ export function metricPointsTable(seriesHash: (series: string) => string): Evide
 }
 
 /** The table of each kind of evidence. */
-export function evidenceTables(seriesHash: (series: string) => string): {
+export function evidenceTables(seriesHash: (row: MetricRow) => string): {
   readonly [Name in EvidenceName]: EvidenceTable<EvidenceRows[Name]>;
 } {
   return {

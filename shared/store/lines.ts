@@ -148,28 +148,20 @@ export async function withLines(
 async function write(path: string, lines: readonly Line[]): Promise<void> {
   const file = await open(path, 'w');
   try {
-    for (const piece of pieces(lines))
-      for (let at = 0; at < piece.length; ) at += (await file.write(piece, at)).bytesWritten;
+    for (let left = [...runs(lines)]; left.length > 0; ) left = after(left, (await file.writev(left)).bytesWritten);
   } finally {
     await file.close();
   }
 }
 
-/** A write costs a turn of the event loop: what is small is joined. */
-const PIECE_BYTES = 1024 * 1024;
-
-function* pieces(lines: readonly Line[]): Generator<Uint8Array> {
-  let joined: Uint8Array[] = [];
-  let size = 0;
-  for (const run of runs(lines)) {
-    joined.push(run);
-    size += run.length;
-    if (size < PIECE_BYTES) continue;
-    yield* joined.length === 1 ? joined : [Buffer.concat(joined, size)];
-    joined = [];
-    size = 0;
-  }
-  if (size > 0) yield Buffer.concat(joined, size);
+/** What is left of these after so many bytes. */
+function after(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let from = bytes;
+  return pieces.flatMap((piece) => {
+    const skipped = Math.min(from, piece.length);
+    from -= skipped;
+    return skipped === piece.length ? [] : [piece.subarray(skipped)];
+  });
 }
 
 /** Lines that stand side by side are one. */

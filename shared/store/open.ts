@@ -157,6 +157,7 @@ async function migrate(connection: DuckDBConnection, path: string): Promise<void
   refuseNewer(version, path);
   const pending = MIGRATIONS.filter((migration) => migration.version > version);
   if (pending.length === 0) return;
+  await connection.run('BEGIN'); // all or nothing, and one write to the disk in place of one a statement
   await connection.run(
     'CREATE TABLE IF NOT EXISTS causeline_version (version INTEGER NOT NULL, migrated_at TIMESTAMP NOT NULL)',
   );
@@ -164,6 +165,7 @@ async function migrate(connection: DuckDBConnection, path: string): Promise<void
     for (const statement of migration.statements) await connection.run(statement);
     await connection.run('INSERT INTO causeline_version VALUES (?, now()::TIMESTAMP)', [migration.version]);
   }
+  await connection.run('COMMIT');
   await connection.run('CHECKPOINT');
 }
 

@@ -21,6 +21,7 @@ import { type Line, Lines, withLines } from './lines.js';
 import { close, type Opened, openForWriting } from './open.js';
 import { type Consumed, recordConsumed } from './positions.js';
 import { SeenRows } from './seen-rows.js';
+import { SeriesHashes } from './series-hashes.js';
 import { freshTrail, recordTrail, type TrailFile } from './trail.js';
 
 /** Which decoded rows go to the store together; each knows the input it came from. */
@@ -125,8 +126,8 @@ export async function openStore(path: string): Promise<Store> {
   });
   await connection.run('CREATE TEMP TABLE batch_keys (idx INTEGER, identity VARCHAR, body_hash VARCHAR)');
   const storeId = await storeIdOf(connection);
-  const seriesHashes = new Map<string, string>();
-  const tables = evidenceTables((series) => memoised(seriesHashes, series)) as unknown as Tables;
+  const series = new SeriesHashes();
+  const tables = evidenceTables((row) => series.of(row)) as unknown as Tables;
   const seen = Object.fromEntries(EVIDENCE.map((name) => [name, new SeenRows()])) as Seen;
   return {
     ...opened,
@@ -144,15 +145,6 @@ export async function openStore(path: string): Promise<Store> {
 
 async function storeIdOf(connection: DuckDBConnection): Promise<string> {
   return String((await connection.runAndReadAll('SELECT store_id FROM _store.identity')).getRows()[0]?.[0]);
-}
-
-function memoised(hashes: Map<string, string>, series: string): string {
-  const known = hashes.get(series);
-  if (known) return known;
-  if (hashes.size >= 100_000) hashes.clear();
-  const fresh = sha256(series).slice(0, 32);
-  hashes.set(series, fresh);
-  return fresh;
 }
 
 /** What all rows of evidence have, where it does not matter which they are. */

@@ -4,9 +4,6 @@ import { countsDespiteItsType, keepsMetric } from './kept-metrics.js';
 import { metricHash } from './metric-body.js';
 import {
   AttributeList,
-  type Attributes,
-  type AttributeValue,
-  attributeFromWire,
   attributesFromJson,
   groupsFromJson,
   groupsFromWire,
@@ -32,6 +29,7 @@ import {
   Unusable,
   wireApart,
 } from './otlp.js';
+import { AttributeFields, NO_ATTRIBUTES, pointAttributes } from './point-attributes.js';
 import type { Wire } from './protobuf.js';
 import { identity } from './semconv.js';
 
@@ -114,7 +112,9 @@ const shapes: readonly Shape[] = [
 
 /** A data point of any kind while it is read. */
 class Point {
-  readonly attributes = new AttributeList();
+  attributes = NO_ATTRIBUTES;
+  /** Where they stand on the wire. */
+  readonly fields = new AttributeFields();
   startUnixNano = 0n;
   timeUnixNano = 0n;
   flags = 0;
@@ -145,7 +145,7 @@ class Gathering implements ScopeMetrics {
   readonly #context: Context;
   readonly #service: string | null;
   readonly #instance: string | null;
-  readonly #flags: readonly Flag[];
+  readonly #flags: ReadonlySet<Flag>;
   readonly #scraped: boolean;
 
   constructor(resource: OtlpResource, scope: OtlpScope, context: Context) {
@@ -153,7 +153,7 @@ class Gathering implements ScopeMetrics {
     this.#service = identity(resource.attributes).service;
     const instance = resource.attributes['service.instance.id'];
     this.#instance = typeof instance === 'string' && instance !== '' ? instance : null;
-    this.#flags = [...resource.flags, ...scope.flags];
+    this.#flags = new Set([...resource.flags, ...scope.flags]);
     this.#scraped = scope.name.endsWith('/prometheusreceiver');
   }
 
@@ -164,29 +164,37 @@ class Gathering implements ScopeMetrics {
 
   /** Throws Unusable where the point is none. */
   add(metric: string, kind: MetricKind, point: Point, position: number): void {
-    const flags = new Set<Flag>([...this.#flags, ...point.attributes.flags]);
+    const flags = new Set(this.#flags);
+    for (const flag of point.attributes.flags) flags.add(flag);
     timeFlags(point.timeUnixNano, this.#context, flags);
     const values = (point.flags & NO_RECORDED_VALUE) === 0 ? measured(kind, point) : unmeasured;
+    const { value, bounds, counts, sum, count } = values;
     if (values === unmeasured) flags.add('no_recorded_value');
-    const numbers = [values.value, values.sum, ...(kind === 'summary' ? (values.counts ?? []) : [])];
-    if (numbers.some(Number.isNaN)) flags.add('not_a_number');
+    if (Number.isNaN(value) || Number.isNaN(sum) || (kind === 'summary' && counts?.some(Number.isNaN)))
+      flags.add('not_a_number');
     if (!keepsMetric(metric)) {
-      this.#health(values.value, point.timeUnixNano);
+      this.#health(value, point.timeUnixNano);
       return;
     }
-    const row: Omit<MetricRow, 'bodyHash'> = {
-      flags: [...flags].sort(),
+    const row = {
+      bodyHash: '',
+      flags: flags.size === 0 ? NO_FLAGS : [...flags].sort(),
       position,
       timeUnixNano: point.timeUnixNano,
       startUnixNano: point.startUnixNano || null,
       metric,
-      kind: kind === 'gauge' && countsDespiteItsType(metric) ? 'counter' : kind,
-      ...values,
-      attributes: sortedText(point.attributes.values),
+      kind: kind === 'gauge' && countsDespiteItsType(metric) ? ('counter' as const) : kind,
+      value,
+      bounds,
+      counts,
+      sum,
+      count,
+      attributes: point.attributes.text,
       service: this.#service,
       instance: this.#instance,
     };
-    this.rows.push({ ...row, bodyHash: metricHash(row) });
+    row.bodyHash = metricHash(row);
+    this.rows.push(row);
   }
 
   #health(value: number | null, timeUnixNano: bigint): void {
@@ -198,6 +206,8 @@ class Gathering implements ScopeMetrics {
     this.missedScrapes.push({ service: this.#service, instance: this.#instance!, timeUnixNano });
   }
 }
+
+const NO_FLAGS: readonly Flag[] = [];
 
 type Measured = Pick<MetricRow, 'value' | 'bounds' | 'counts' | 'sum' | 'count'>;
 
@@ -278,18 +288,6 @@ function exponentialBuckets(point: Point): { bounds: number[]; counts: number[] 
 const MAX_SCALE = 64;
 const MAX_BUCKETS = 65_536;
 
-function sortedText(attributes: Attributes): string {
-  return JSON.stringify(sorted(attributes));
-}
-
-function sorted(value: AttributeValue): AttributeValue {
-  if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(sorted);
-  const result: Attributes = Object.create(null);
-  for (const key of Object.keys(value).sort()) result[key] = sorted(value[key]!);
-  return result;
-}
-
 /* ---- from protobuf ---- */
 
 function metricsFromWire(wire: Wire, records: Records, context: Context): ScopeMetrics[] {
@@ -343,6 +341,7 @@ function pointsFromWire(wire: Wire, shape: Shape, name: string, records: Records
       wireApart(wire, records, 'point', position, () => {
         const point = new Point();
         shape.fromWire(wire, point);
+        point.attributes = point.fields.read(wire);
         group.add(name, kind, point, position);
       });
     }
@@ -391,7 +390,7 @@ function numberFromWire(wire: Wire, point: Point): void {
         point.value = Number(wire.sfixed64());
         break;
       case 7:
-        attributeFromWire(wire, point.attributes);
+        point.fields.pass(wire);
         break;
       case 8:
         point.flags = wire.uint32();
@@ -424,7 +423,7 @@ function histogramFromWire(wire: Wire, point: Point): void {
         wire.doubles(point.bounds);
         break;
       case 9:
-        attributeFromWire(wire, point.attributes);
+        point.fields.pass(wire);
         break;
       case 10:
         point.flags = wire.uint32();
@@ -439,7 +438,7 @@ function exponentialFromWire(wire: Wire, point: Point): void {
   while (wire.more()) {
     switch (wire.tag()) {
       case 1:
-        attributeFromWire(wire, point.attributes);
+        point.fields.pass(wire);
         break;
       case 2:
         point.startUnixNano = wire.fixed64();
@@ -526,7 +525,7 @@ function summaryFromWire(wire: Wire, point: Point): void {
         break;
       }
       case 7:
-        attributeFromWire(wire, point.attributes);
+        point.fields.pass(wire);
         break;
       case 8:
         point.flags = wire.uint32();
@@ -571,7 +570,9 @@ function pointsFromJson(data: Json, shape: Shape, name: string, records: Records
     jsonApart(value, records, 'point', position, () => {
       const json = jsonObject(value, 'point');
       const point = new Point();
-      attributesFromJson(json.attributes, point.attributes);
+      const list = new AttributeList();
+      attributesFromJson(json.attributes, list);
+      point.attributes = pointAttributes(list);
       point.startUnixNano = jsonTime(json.startTimeUnixNano, 'startTimeUnixNano');
       point.timeUnixNano = jsonTime(json.timeUnixNano, 'timeUnixNano');
       point.flags = jsonUint32(json.flags, 'flags');

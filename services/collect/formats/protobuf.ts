@@ -8,6 +8,7 @@
 export class Wire {
   readonly bytes: Uint8Array;
   readonly #view: DataView;
+  readonly #buffer: Buffer;
   #at = 0;
   #end: number;
   #tagAt = 0;
@@ -20,6 +21,7 @@ export class Wire {
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#end = bytes.length;
   }
 
@@ -31,6 +33,16 @@ export class Wire {
   /** Byte offset of the next thing to read. */
   get offset(): number {
     return this.#at;
+  }
+
+  /** Byte offset of the tag that was read last. */
+  get tagOffset(): number {
+    return this.#tagAt;
+  }
+
+  /** The message's bytes as they stand, a character each. */
+  latin1(from: number, to: number): string {
+    return this.#buffer.toString('latin1', from, to);
   }
 
   /** Reads a tag; returns the field's number. */

@@ -36,7 +36,7 @@ export async function decodeStretch(
     bytes += message.value?.length ?? 0;
     if (bytes > BYTES_A_TURN) {
       bytes = 0;
-      await setImmediate(); // a commit or a correlation under way goes on with its next statement
+      await nextTurn();
     }
     const origin = `${topic}/${partition}/${message.offset}`;
     const inputId = `${cluster}/${topicId}/${partition}/${message.offset}`;
@@ -55,8 +55,16 @@ export async function decodeStretch(
   return { ...stretch, batch, skipped, weight: weightOf(stretch, batch) };
 }
 
+let turn: Promise<unknown> = Promise.resolve();
+
+/** One decodes at a time, however many partitions are read, and between two turns a commit or a correlation under way goes on with its next statement. */
+function nextTurn(): Promise<unknown> {
+  turn = turn.then(() => setImmediate());
+  return turn;
+}
+
 /** Decoded in one go: some milliseconds. */
-const BYTES_A_TURN = 128 * 1024;
+const BYTES_A_TURN = 32 * 1024;
 
 /** Larger rows count as several, so that what waits is bounded in bytes too. */
 const BYTES_A_ROW = 4 * 1024;
