@@ -64,7 +64,7 @@ function nextTurn(): Promise<unknown> {
 }
 
 /** Decoded in one go: some milliseconds. */
-const BYTES_A_TURN = 32 * 1024;
+const BYTES_A_TURN = 64 * 1024;
 
 /** Larger rows count as several, so that what waits is bounded in bytes too. */
 const BYTES_A_ROW = 4 * 1024;
