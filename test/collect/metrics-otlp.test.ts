@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import test from 'ava';
 import fc from 'fast-check';
+import protobuf from 'protobufjs';
 import type { Context } from '../../services/collect/source.js';
 import { metrics } from '../../services/collect/sources/metrics.js';
 import type { Decoded, MetricRow } from '../../shared/evidence.js';
@@ -214,6 +215,55 @@ test('attributes are sorted, so that a series has one name', (t) => {
   const attributes = [text('To', 'b'), text('From', 'a')];
   const gauge = { dataPoints: [{ ...time, asInt: 1, attributes }] };
   t.is(both(t, message({ name: 'etcd_network_active_peers', gauge })).rows[0]?.attributes, '{"From":"a","To":"b"}');
+});
+
+/** A gauge's points on the wire, each with attributes before its time and value and after them. */
+function gaugeOnWire(...points: { before: Uint8Array[]; after: Uint8Array[] }[]): Uint8Array {
+  const gauge = protobuf.Writer.create();
+  for (const { before, after } of points) {
+    const point = protobuf.Writer.create();
+    for (const attribute of before) point.uint32(58).bytes(attribute);
+    point.uint32(25).fixed64(time.timeUnixNano).uint32(33).double(1);
+    for (const attribute of after) point.uint32(58).bytes(attribute);
+    gauge.uint32(10).bytes(point.finish());
+  }
+  const metric = protobuf.Writer.create().uint32(10).string('etcd_server_has_leader').uint32(42).bytes(gauge.finish());
+  return [18, 18, 10].reduce(
+    (inner, tag) => protobuf.Writer.create().uint32(tag).bytes(inner).finish(),
+    metric.finish(),
+  );
+}
+
+function attribute(key: string, ...value: number[]): Uint8Array {
+  const any = protobuf.Writer.create().uint32(10).bytes(Uint8Array.from(value)).finish();
+  return protobuf.Writer.create().uint32(10).string(key).uint32(18).bytes(any).finish();
+}
+
+test('attributes are one list wherever they stand in their point, and what was read once is read the same again', (t) => {
+  const [a, b, other] = [attribute('a', 0x31), attribute('b', 0x32), attribute('a', 0x33)];
+  const good = { before: [a, b], after: [] };
+  const points = [
+    good,
+    { before: [b], after: [a] },
+    { before: [], after: [b, a] },
+    { before: [a], after: [other] },
+    { before: [a], after: [attribute('b', 0xff)] },
+    good,
+  ];
+  const [first, again] = [decode(gaugeOnWire(...points)), decode(gaugeOnWire(...points))];
+  t.deepEqual(again, first);
+  t.deepEqual(
+    first.rows.map(({ attributes }) => attributes),
+    Array(4).fill('{"a":"1","b":"2"}'),
+  );
+  t.is(new Set(first.rows.map(({ bodyHash }) => bodyHash)).size, 1);
+  t.deepEqual(
+    first.faults.map(({ reason, position }) => [reason, position]),
+    [
+      ['duplicate_key', 3],
+      ['bad_utf8', 4],
+    ],
+  );
 });
 
 test('a failed scrape is coverage: up = 0 from the prometheus receiver, and only from it', (t) => {
