@@ -5,6 +5,7 @@ export type ErrorCode =
   | 'not_found'
   | 'store_held'
   | 'store_newer'
+  | 'store_damaged'
   | 'store_failed'
   | 'bad_query'
   | 'bad_config'

@@ -33,11 +33,14 @@ interface Inflated extends AsyncIterable<Buffer> {
 /** Why gzip cannot be read, in one sentence; `code` is zlib's, or TOO_LARGE where a bound was met. */
 export class GzipError extends Error {
   readonly code: string;
+  /** What was yielded before it may be wrong anywhere. */
+  readonly isDoubtful: boolean;
 
-  constructor(code: string, detail: string) {
+  constructor(code: string, detail: string, isDoubtful = false) {
     super(`${detail} (${code}).`);
     this.name = 'GzipError';
     this.code = code;
+    this.isDoubtful = isDoubtful;
   }
 }
 
@@ -127,10 +130,11 @@ async function* inflateStream(source: Readable, state: { members: number }): Asy
       }
       return;
     }
+    const isSmall = !(await input.atLeast(SMALL));
     let size = 0;
     while (state.members === 0 || (await input.atLeast(1))) {
       checkMembers(++state.members);
-      const whole = await smallMember(input, state.members, size);
+      const whole = isSmall ? await smallMember(input, state.members, size) : undefined;
       if (whole) {
         size += whole.length;
         for (let at = 0; at < whole.length; at += OUTPUT) yield whole.subarray(at, at + OUTPUT);
@@ -159,21 +163,24 @@ function checkSize(inflated: number, compressed: number): void {
 const SMALL = 1024 * 1024;
 /** As long as a member is no larger. */
 const SMALL_OUTPUT = 8 * 1024 * 1024;
+/** How large the first one is, its trailer says; where more follow, each is a record or a few. */
+const NEXT_OUTPUT = 16 * 1024;
 
-/** The next member of a small input; undefined where it is not small, or anything is wrong with it: read as a stream, it says what. */
+/**
+ * The next member of a small input; undefined where it inflates to much, or is damaged: read as a stream, it says how. Throws GzipError where all of it can be inflated and
+ * comes to something else than was deflated: nobody knows what of it is right.
+ */
 async function smallMember(input: ByteQueue, member: number, sizeBefore: number): Promise<Buffer | undefined> {
-  if (await input.atLeast(SMALL)) return undefined;
   const bytes = await input.rest();
   const header = headerLength(bytes, member);
   if (header === undefined || bytes.length < header + TRAILER) return undefined;
-  const room = member === 1 ? Math.min(trailerAt(bytes, bytes.length - TRAILER).size, SMALL_OUTPUT) : OUTPUT;
+  const room = member === 1 ? Math.min(trailerAt(bytes, bytes.length - TRAILER).size, SMALL_OUTPUT) : NEXT_OUTPUT;
   const inflated = await inflateOnce(bytes.subarray(header), room);
   if (!inflated) return undefined;
   const { output, consumed } = inflated;
   const end = header + consumed;
   if (sizeBefore + output.length > allowed(input.taken + end) || bytes.length < end + TRAILER) return undefined;
-  const { crc, size } = trailerAt(bytes, end);
-  if (size !== output.length || crc !== crc32(output)) return undefined;
+  checkTrailer(bytes.subarray(end), crc32(output), output.length, member);
   input.skip(end + TRAILER);
   return output;
 }
@@ -218,7 +225,7 @@ async function* streamMember(input: ByteQueue, member: number): AsyncGenerator<B
   }
   const trailer = await input.atLeast(TRAILER);
   if (!trailer) throw truncated(member);
-  checkTrailer(trailer, crc, size, member);
+  checkTrailer(trailer, crc, size, member, true);
   input.skip(TRAILER);
 }
 
@@ -287,11 +294,9 @@ function headerLength(bytes: Uint8Array, member: number): number | undefined {
   for (const text of [HAS_NAME, HAS_COMMENT]) {
     if (!(flags & text)) continue;
     const end = bytes.indexOf(0, at);
-    if (end < 0 || at > bytes.length) {
-      if (bytes.length - at > MOST_HEADER_TEXT)
-        throw new GzipError('TOO_LARGE', `Gzip member ${member} has an endless name`);
-      return undefined;
-    }
+    if ((end < 0 ? bytes.length : end) - at > MOST_HEADER_TEXT)
+      throw new GzipError('TOO_LARGE', `Gzip member ${member} has an endless name`);
+    if (end < 0) return undefined;
     at = end + 1;
   }
   if (flags & HAS_CRC) at += 2;
@@ -300,10 +305,11 @@ function headerLength(bytes: Uint8Array, member: number): number | undefined {
 
 const MOST_HEADER_TEXT = 65_536;
 
-function checkTrailer(trailer: Uint8Array, crc: number, size: number, member: number): void {
+/** `isYielded`: what it held is out already. */
+function checkTrailer(trailer: Uint8Array, crc: number, size: number, member: number, isYielded = false): void {
   const said = trailerAt(trailer, 0);
-  if (said.crc !== crc) throw new GzipError('Z_DATA_ERROR', `Gzip member ${member} has a wrong checksum`);
-  if (said.size !== size % 2 ** 32) throw new GzipError('Z_DATA_ERROR', `Gzip member ${member} has a wrong length`);
+  const wrong = said.crc !== crc ? 'checksum' : said.size !== size % 2 ** 32 ? 'length' : undefined;
+  if (wrong) throw new GzipError('Z_DATA_ERROR', `Gzip member ${member} has a wrong ${wrong}`, isYielded);
 }
 
 function trailerAt(bytes: Uint8Array, at: number): { crc: number; size: number } {

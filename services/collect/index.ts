@@ -234,7 +234,7 @@ function contextOf(file: InputFile, nowUnixNano: bigint): Context {
   };
 }
 
-/** The rows before the damage are evidence; the file as it came is kept beside them. An error where it could not be read again. */
+/** The rows before the damage are evidence, those of a member whose checksum is wrong only where it was too large to be held until then; the file as it came is kept beside them. An error where it could not be read again. */
 async function brokenFile(file: InputFile, cause: GzipError): Promise<Decoded<Row> | CauselineError> {
   const pieces: Buffer[] = [];
   let size = 0;
@@ -249,7 +249,8 @@ async function brokenFile(file: InputFile, cause: GzipError): Promise<Decoded<Ro
     throw error;
   }
   const kept = size <= LARGEST_KEPT_BYTES;
-  const detail = `${cause.message} What came before it was read${kept ? '' : `; the file of over ${LARGEST_KEPT_BYTES} bytes is too large to be kept here`}.`;
+  const read = cause.isDoubtful ? 'What it held was read, and may be wrong anywhere' : 'What came before it was read';
+  const detail = `${cause.message} ${read}${kept ? '' : `; the file of over ${LARGEST_KEPT_BYTES} bytes is too large to be kept here`}.`;
   const fault: Fault = {
     reason: cause.code === 'TOO_LARGE' ? 'too_large' : 'bad_gzip',
     detail,

@@ -1,6 +1,7 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { type EntityType, entityKey } from '../../shared/entity.js';
 import { groupBy } from '../../shared/group.js';
+import { Recent } from '../../shared/recent.js';
 import { streamed } from '../../shared/store/chunks.js';
 import type { Span } from './item.js';
 import { serviceKey } from './rollup.js';
@@ -187,9 +188,7 @@ type Common = Pick<
 >;
 
 /** Of spans that have all of it in common the same object. */
-function commonIn(known: Map<string, Common>, text: string): Common {
-  const before = known.get(text);
-  if (before) return before;
+function commonOf(text: string): Common {
   const [service, scope, kind, error, operation, target, targetKey, rpcStatus, httpStatus, resendCount] = JSON.parse(
     text,
   ) as [
@@ -204,7 +203,7 @@ function commonIn(known: Map<string, Common>, text: string): Common {
     number | null,
     number | null,
   ];
-  const common = {
+  return {
     service: serviceKey(service, scope),
     kind,
     error,
@@ -215,12 +214,7 @@ function commonIn(known: Map<string, Common>, text: string): Common {
     httpStatus,
     resendCount,
   };
-  if (known.size >= COMMON_HELD) known.clear();
-  known.set(text, common);
-  return common;
 }
-
-const COMMON_HELD = 10_000;
 
 /** Traces in pieces, each in the order of start time: of two spans with one id the first is read. */
 async function* pieces({ connection, cursor }: Spans, which: readonly string[]): AsyncGenerator<StoredSpan[]> {
@@ -229,7 +223,7 @@ async function* pieces({ connection, cursor }: Spans, which: readonly string[]):
     connection,
     `SELECT ${COLUMNS}, commit_seq > ${cursor} FROM (${spans}) ORDER BY trace_id, start_unix_nano, span_id, body_hash`,
   );
-  const common = new Map<string, Common>();
+  const common = new Recent<Common>();
   let piece: StoredSpan[] = [];
   let latest = 0;
   for await (const chunk of chunks) {
@@ -247,7 +241,7 @@ async function* pieces({ connection, cursor }: Spans, which: readonly string[]):
         traceId,
         spanId,
         parentSpanId: parentSpanId ?? null,
-        ...commonIn(common, at(3) as string),
+        ...common.of(at(3) as string, commonOf),
         startMicros: at(1) as number,
         endMicros: at(2) as number,
         text: at(4) as string | null,

@@ -1,5 +1,6 @@
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { DELETIONS, READ_WHOLE } from '../../shared/cloudtrail-acts.js';
+import { Recent } from '../../shared/recent.js';
 import { streamed } from '../../shared/store/chunks.js';
 import { answeredMarker, IS_EVENT, OUTCOME, PRINCIPAL, RAW } from '../../shared/store/cloudtrail-sql.js';
 import type { Outcome, Who } from './cloudtrail/act.js';
@@ -34,23 +35,16 @@ export async function refreshCloudTrail(connection: DuckDBConnection, cursor: bi
 const WHO = `concat_ws(chr(31), ${[PRINCIPAL, 'principal_arn', 'source_ip', 'account_id', 'user_agent'].map((column) => `coalesce(${column}, '')`).join()})`;
 
 /** Of one caller the same object: in a part it is written once, however many acts are theirs. */
-function whoIs(known: Map<string, Who>, text: string): Who {
-  const before = known.get(text);
-  if (before) return before;
+function whoIs(text: string): Who {
   const [principal, caller, source, account, ...userAgent] = text.split('\u001f');
-  const who = {
+  return {
     principal: principal || 'unknown',
     caller: caller || 'unknown',
     source: source || null,
     userAgent: userAgent.join('\u001f') || null,
     account: account || null,
   };
-  if (known.size >= CALLERS_HELD) known.clear();
-  known.set(text, who);
-  return who;
 }
-
-const CALLERS_HELD = 10_000;
 
 type At = (scope: string, bucket: number) => CloudPart;
 
@@ -71,7 +65,7 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
        CASE WHEN version_id IS NOT NULL AND event_name = 'DeleteObject' THEN ${answeredMarker(text)} ELSE false END, ${request}
      FROM _store.cloudtrail_events WHERE ${isNew} AND ${IS_ACT}`,
   );
-  const callers = new Map<string, Who>();
+  const callers = new Recent<Who>();
   for await (const chunk of chunks) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {
@@ -81,7 +75,7 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
         atMicros: c[0]![row] as number,
         evidenceId: ids.slice(0, 32),
         identity: ids.slice(32),
-        who: whoIs(callers, text(2)!),
+        who: callers.of(text(2)!, whoIs),
         region: text(3),
         eventName: text(4)!,
         action: text(5)!,

@@ -1,4 +1,5 @@
 import { entityKey } from '../../shared/entity.js';
+import { Recent } from '../../shared/recent.js';
 import type { Writer } from './cause.js';
 import type { TracedHop } from './clocks.js';
 import type { CloudPart } from './cloudtrail/part.js';
@@ -293,16 +294,11 @@ const bySeries = (a: SampleRow, b: SampleRow): number =>
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-const parsed = new Map<string, Sample['labels']>();
+const parsed = new Recent<Sample['labels']>();
 
 /** A series has the same labels in every scrape: parsed once. */
 function labelsOf(attributes: string): Sample['labels'] {
-  const known = parsed.get(attributes);
-  if (known) return known;
-  if (parsed.size >= 10_000) parsed.clear();
-  const labels = JSON.parse(attributes) as Sample['labels'];
-  parsed.set(attributes, labels);
-  return labels;
+  return parsed.of(attributes, (text) => JSON.parse(text) as Sample['labels']);
 }
 
 /** What evidence of one bucket of a scope comes to. */

@@ -43,7 +43,7 @@ async function completeLedger(db: string): Promise<readonly string[]> {
     store.close();
     return store.notices;
   } catch (cause) {
-    if (cause instanceof CauselineError && /cannot be opened/.test(cause.message))
+    if (cause instanceof CauselineError && cause.code === 'store_damaged')
       throw await notThere(db, `${db} cannot be opened as a DuckDB file`);
     throw cause;
   }

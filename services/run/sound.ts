@@ -8,13 +8,14 @@ import { rebuild } from './rebuild.js';
 
 /**
  * Opens a store and asks its witnesses (the file beside it, the offsets that consumer groups committed) whether it still holds all that it said it holds.
- * A file that lost commits, or cannot be opened, is set aside under another name; what it holds is copied into a new one, the rest comes again from Kafka,
- * and the incident is in the store. Throws where another process holds the file.
+ * A file that lost commits, or is damaged, is set aside under another name; what it holds is copied into a new one, the rest comes again from Kafka,
+ * and the incident is in the store. Throws where another process holds the file, or it may not be opened.
  */
 export async function openSound(db: string, witnesses: () => Promise<readonly Head[]>): Promise<Store> {
   const head = readHead(db);
   const existed = existsSync(db);
-  const asked = witnesses(); // beside opening the file; each answers, if only that it knows nothing
+  const asked = witnesses(); // beside opening the file
+  asked.catch(() => {}); // it is heard below
   const { store, madeAnew } = await opened(db);
   const stands = await lastCommit(store);
   const all = [...(head ? [head] : []), ...(await asked)];
@@ -41,7 +42,7 @@ async function opened(db: string): Promise<OpenedStore> {
   try {
     return { store: await openStore(db), madeAnew: false };
   } catch (cause) {
-    if (!(cause instanceof CauselineError) || !/cannot be opened/.test(cause.message)) throw cause;
+    if (!(cause instanceof CauselineError) || cause.code !== 'store_damaged') throw cause;
     const withoutLog = await openedWithoutLog(db, cause.message);
     return withoutLog
       ? { store: withoutLog, madeAnew: false }

@@ -129,16 +129,15 @@ export async function connectTo({ instance }: Pick<Opened, 'instance'>): Promise
   return connection;
 }
 
+/** What an operating system says no to, and a file of a newer DuckDB, are not damaged: whatever was done about damage would make it worse. */
+const REFUSED = /cannot open file|version number|no space left|out of memory/i;
+
 function openFailure(path: string, cause: unknown): CauselineError {
   const message = cause instanceof Error ? cause.message : String(cause);
-  return /could not set lock/i.test(message)
-    ? storeHeld(path, { cause })
-    : new CauselineError(
-        'unreadable_input',
-        'store',
-        `${path} cannot be opened as a DuckDB file: ${message.split('\n')[0]}`,
-        { cause },
-      );
+  if (/could not set lock/i.test(message)) return storeHeld(path, { cause });
+  const code = REFUSED.test(message) ? 'unreadable_input' : 'store_damaged';
+  const why = `${path} cannot be opened as a DuckDB file: ${message.split('\n')[0]}`;
+  return new CauselineError(code, 'store', why, { cause });
 }
 
 export function storeHeld(path: string, more: { cause?: unknown } = {}): CauselineError {

@@ -10,23 +10,29 @@ type Branch<T> = Map<string | null, T>;
  */
 export class SeriesHashes {
   readonly #hashes: Branch<Branch<Branch<Branch<string>>>> = new Map();
-  #size = 0;
+  #held = 0;
 
   of(row: MetricRow): string {
     const { metric, attributes, service, instance } = row;
     const known = this.#hashes.get(service)?.get(instance)?.get(metric)?.get(attributes);
     if (known) return known;
-    if (this.#size++ >= MOST) {
+    const text = seriesText(row);
+    const fresh = sha256(text).slice(0, 32);
+    if (text.length > LONGEST) return fresh;
+    this.#held += text.length + ENTRY;
+    if (this.#held > MOST_HELD) {
       this.#hashes.clear();
-      this.#size = 1;
+      this.#held = text.length + ENTRY;
     }
-    const fresh = sha256(seriesText(row)).slice(0, 32);
     branch(branch(branch(this.#hashes, service), instance), metric).set(attributes, fresh);
     return fresh;
   }
 }
 
-const MOST = 100_000;
+/** Characters, as in shared/recent.ts: room for some 100,000 series. */
+const LONGEST = 4_096;
+const MOST_HELD = 32 * 1024 * 1024;
+const ENTRY = 128;
 
 function branch<T>(of: Branch<Branch<T>>, key: string | null): Branch<T> {
   const known = of.get(key);

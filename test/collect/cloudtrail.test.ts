@@ -140,6 +140,51 @@ test('the same record is the same evidence in every envelope, and keeps the text
   }
 });
 
+test('what holds a list of records is that list, whatever stands beside it, in a message as in a file', (t) => {
+  const text = JSON.stringify(record);
+  const outer = JSON.stringify({ ...record, eventID: 'outer' }).slice(1, -1);
+  const list = `"Records":[${text},{"a":"\u00e9"}]`;
+  for (const given of [`{${list},${outer}}`, `{${outer},${list}}`, '{"Records":[],"eventCategory":"Insight"}'])
+    for (const spaced of [given, `${given}\n`, `\ufeff${given}`]) {
+      const message = decode(spaced);
+      const expected = given.includes('outer') ? [record.eventID] : [];
+      t.deepEqual(
+        message.rows.map(({ eventId }) => eventId),
+        expected,
+        spaced,
+      );
+      t.true(message.faults.length > 0);
+      const file = decodeFile(Buffer.from(spaced));
+      t.deepEqual(
+        file.rows.map(({ eventId }) => eventId),
+        expected,
+        spaced,
+      );
+      t.deepEqual(
+        file.faults.map(({ reason }) => reason),
+        message.faults.map(({ reason }) => reason),
+      );
+    }
+});
+
+test('documents that stand one after the other are read alike, whole or in pieces', (t) => {
+  const text = JSON.stringify(record);
+  const documents = [
+    `{"Records":[${text},{"x":"\u00e9"}]}`,
+    `{ "Records" : [${text}] }\n`,
+    '{"Records":[]}',
+    `{"x":1,"Records":[${text}]}`,
+  ];
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...documents), { maxLength: 6 }), fc.array(fc.nat()), (some, places) => {
+      const bytes = Buffer.from(some.join(''));
+      const whole = decodeFile(bytes);
+      t.deepEqual(decodeFile(bytes, places), whole);
+      t.is(whole.rows.length, some.filter((one) => one.includes('eventID')).length);
+    }),
+  );
+});
+
 test('a file gives the same rows, wherever its bytes are cut', (t) => {
   const records = [record, { ...record, eventID: 'e-2', errorMessage: 'a \\" } ] {' }, { ...record, eventID: 'e"3' }];
   const broken = '{"eventID":"e-4","eventID":"e-5"}';

@@ -1,5 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { canonical } from '../../services/collect/formats/canonical.js';
 import {
   type Cut,
   JSON_BOUNDS,
@@ -124,8 +125,32 @@ test('what JSON.parse refuses is refused, and numbers that no double holds', (t)
     );
 });
 
-test('an integer past 2^53 is read, its digits are in the text', (t) => {
+test('a number that no double is is read as the nearest, and stands in the body as it is written', (t) => {
   t.deepEqual(readJson('{"n":9007199254740993}').value, { n: 9007199254740992 });
+  const bodyOf = (number: string) => readJson(`{"a":"1${'0'.repeat(20)}","n":[${number}]}`).body;
+  const same = [
+    ['9007199254740992', '9007199254740992.0', '9.007199254740992e15'],
+    ['0.1', '0.10', '1e-1', '100e-3'],
+    ['42.73333333333333'],
+    ['1e21', '1000000000000000000000'],
+    ['0', '-0', '0.000', '0e5'],
+    ['5e-324'],
+  ];
+  const others = [
+    '9007199254740993',
+    '-9007199254740993',
+    '12345678901234567890',
+    '12345678901234567891',
+    '0.1000000000000000055',
+    '1e-400',
+    '2e-400',
+    '4.9e-324',
+  ];
+  for (const [first, ...rest] of same)
+    for (const number of rest) t.is(bodyOf(number), bodyOf(first!), `${number} is ${first}`);
+  const all = [...same.map(([first]) => first!), ...others];
+  t.is(new Set(all.map(bodyOf)).size, all.length);
+  t.is(bodyOf('42.73333333333333'), canonical({ a: `1${'0'.repeat(20)}`, n: [42.73333333333333] }).text);
 });
 
 test('bytes that are not UTF-8 are refused, and so is half of a surrogate pair', (t) => {

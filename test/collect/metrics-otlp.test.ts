@@ -266,6 +266,21 @@ test('attributes are one list wherever they stand in their point, and what was r
   );
 });
 
+test('a bad attribute costs its point alone, also where the frame of the point breaks after it', (t) => {
+  const good = { before: [attribute('a', 0x31)], after: [] };
+  const bytes = gaugeOnWire(good, { before: [attribute('u', 0xff)], after: [] }, good);
+  const broken = Buffer.from(bytes);
+  broken[broken.indexOf(Buffer.from([0x01, 0xff])) + 2] = 0x1a; // the time's tag: of a length, and too long
+  for (const given of [bytes, broken, bytes]) {
+    const { rows, faults } = decode(given);
+    t.is(rows.length, 2);
+    t.deepEqual(
+      faults.map(({ reason, position }) => [reason, position]),
+      [['bad_utf8', 1]],
+    );
+  }
+});
+
 test('a failed scrape is coverage: up = 0 from the prometheus receiver, and only from it', (t) => {
   const up = (value: number, scope = 'github.com/x/receiver/prometheusreceiver') =>
     both(t, message({ name: 'up', gauge: { dataPoints: [{ ...time, asDouble: value }] } }, scope));

@@ -388,7 +388,7 @@ const refusals: Readonly<Record<string, { make: (path: string) => Promise<void> 
     'a text file whose name has a lock in it': {
       make: (path) => writeFileSync(path, 'notes of the night\n'.repeat(1000)),
       says: /cannot be opened as a DuckDB file/,
-      code: 'unreadable_input',
+      code: 'store_damaged',
     },
   };
 

@@ -10,6 +10,15 @@ export interface Canonical {
   readonly finite: boolean;
 }
 
+/** A number that no double is: it stands in the text as it was written. */
+export class LongNumber {
+  readonly digits: string;
+
+  constructor(digits: string) {
+    this.digits = digits;
+  }
+}
+
 /** Depth is bounded by the scanner that ran before (formats/json.ts). */
 export function canonical(value: unknown): Canonical {
   let text = '';
@@ -26,6 +35,8 @@ export function canonical(value: unknown): Canonical {
       text += '[';
       for (const item of node) walk(item);
       text += ']';
+    } else if (node instanceof LongNumber) {
+      text += `${node.digits};`;
     } else {
       const record = node as Readonly<Record<string, unknown>>;
       const { sorted, texts } = orderOf(record);
@@ -65,9 +76,11 @@ function orderOf(record: object): Order {
   if (orders) for (const order of orders) if (same(order.keys, keys)) return order;
   const sorted = [...keys].sort();
   const order = { keys, sorted, texts: sorted.map((key) => `${key.length}:${key}`) };
-  remember(first, orders, order);
+  if (texts(order) <= LONGEST_KEYS) remember(first, orders, order);
   return order;
 }
+
+const texts = ({ texts: some }: Order): number => some.reduce((sum, text) => sum + text.length, 0);
 
 function same(a: readonly string[], b: readonly string[]): boolean {
   if (a.length !== b.length) return false;
@@ -75,6 +88,8 @@ function same(a: readonly string[], b: readonly string[]): boolean {
   return true;
 }
 
+/** Characters of all keys of one object. Records have some hundred; what is held is bounded by them. */
+const LONGEST_KEYS = 2_048;
 const FIRST_KEYS = 1024;
 const ORDERS_EACH = 16;
 

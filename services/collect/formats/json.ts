@@ -1,11 +1,11 @@
 import type { FaultReason } from '../../../shared/evidence.js';
-import { canonical } from './canonical.js';
+import { canonical, LongNumber } from './canonical.js';
 
 /**
  * The strict reading of JSON. JSON.parse decides what JSON is; what it lets pass is judged beside it: a key that stands
  * twice (the last one would win: two readers, two stories), depth, numbers beyond a double, bytes that are not UTF-8,
- * lone surrogates. Integers past 2^53 are kept: readers differ on their value, so the record's own text stays beside
- * the value.
+ * lone surrogates. Numbers that no double is (integers past 2^53) are kept: readers differ on their value, so the body has them as
+ * they are written, and the record's own text stays beside the value.
  *
  * Bytes are scanned as one-byte strings (`latin1`), where structure is plain to see, and turned into text a value at a
  * time.
@@ -34,7 +34,8 @@ export interface Shape {
 
 /** A value cut out of a longer text, or what could not be one. */
 export type Cut =
-  | (Shape & { readonly kind: 'value'; readonly text: string })
+  /** `isJoined`: it did not stand in one piece. */
+  | (Shape & { readonly kind: 'value'; readonly text: string; readonly isJoined?: boolean })
   | { readonly kind: 'broken'; readonly reason: FaultReason; readonly detail: string; readonly text: string };
 
 /** Why a text is refused. The message is one sentence. */
@@ -58,7 +59,52 @@ export function readJson(text: string, seen: Shape = shapeOf(text)): Reading {
   if (keys !== seen.keys) throw new JsonError('duplicate_key', 'a key stands twice in one object');
   if (!finite) throw new JsonError('bad_json', 'a number is beyond the range of a double');
   if (!isWellFormed(body)) throw new JsonError('bad_utf8', 'a string holds half of a surrogate pair');
-  return { value, body };
+  return { value, body: PERHAPS_LONG.test(text) ? canonical(withLongNumbers(text)).text : body };
+}
+
+/** A number of many digits, or with an exponent; perhaps inside of a string, where it is looked at for nothing. */
+const PERHAPS_LONG = /(?:^|[:,[\s])-?[0-9](?:[0-9.]{15}|[0-9.]*[eE])/;
+const NUMBERS = /-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/g;
+
+/** Half of a surrogate pair, which no string begins with here: that was refused before. */
+const MARK = '\ud800';
+
+/** The value of a JSON text, with a LongNumber for each number that no double is. */
+function withLongNumbers(text: string): unknown {
+  const marked = outsideStrings(text, (part) =>
+    part.replace(NUMBERS, (number) =>
+      decimal(number) === decimal(String(Number(number))) ? number : `"${MARK}${number}"`,
+    ),
+  );
+  return JSON.parse(marked, (_, value: unknown) =>
+    typeof value === 'string' && value.startsWith(MARK) ? new LongNumber(value.slice(MARK.length)) : value,
+  );
+}
+
+/** One spelling of a decimal number: significant digits and exponent. */
+function decimal(number: string): string {
+  const [, sign, whole, fraction = '', exponent = '0'] = /^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/.exec(
+    number,
+  )!;
+  const digits = (whole! + fraction).replace(/^0+/, '');
+  let end = digits.length;
+  while (digits[end - 1] === '0') end--;
+  return end === 0 ? '0' : `${sign}${digits.slice(0, end)}e${Number(exponent) - fraction.length + digits.length - end}`;
+}
+
+/** Changes what of a JSON text stands outside of its strings. */
+export function outsideStrings(text: string, change: (part: string) => string): string {
+  let out = '';
+  let at = 0;
+  for (;;) {
+    const open = text.indexOf('"', at);
+    out += change(open < 0 ? text.slice(at) : text.slice(at, open));
+    if (open < 0) return out;
+    let close = open + 1;
+    while (text[close] !== '"') close += text[close] === '\\' ? 2 : 1;
+    out += text.slice(open, close + 1);
+    at = close + 1;
+  }
 }
 
 /** Bytes as a one-byte string: character n is byte n. */
@@ -122,8 +168,8 @@ export function memberText(object: string, key: string): string | undefined {
 
 /** Cuts one document into its listed values as pieces of it arrive. */
 export interface ListSplitter {
-  /** Returns where in `piece` the document ended, or -1 while it has not. What follows the end is not looked at. */
-  push(piece: string): number;
+  /** Reads on from an index of `piece`. Returns where in it the document ended, or -1 while it has not. What follows the end is not looked at. */
+  push(piece: string, from?: number): number;
   /** The input is over: a document that has not ended is broken. */
   end(): void;
 }
@@ -151,8 +197,9 @@ export function listSplitter(list: string | undefined, emit: (cut: Cut) => void,
 
   return { push, end };
 
-  function push(piece: string): number {
-    let at = 0;
+  function push(piece: string, start = 0): number {
+    let at = start;
+    passed -= start;
     while (at < piece.length) {
       if (cutting) {
         const from = at;
@@ -247,7 +294,10 @@ export function listSplitter(list: string | undefined, emit: (cut: Cut) => void,
     } else {
       expected = 'comma or ]';
       if (done.size > JSON_BOUNDS.record) emit(tooLarge(done, text));
-      else emit({ kind: 'value', text, keys: done.scan?.keys ?? 0, depth: done.scan?.deepest ?? 0 });
+      else {
+        const shape = { keys: done.scan?.keys ?? 0, depth: done.scan?.deepest ?? 0 };
+        emit({ kind: 'value', text, ...shape, isJoined: done.parts.length > 1 });
+      }
     }
   }
 

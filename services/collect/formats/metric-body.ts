@@ -1,5 +1,6 @@
 import type { MetricRow } from '../../../shared/evidence.js';
 import { sha256 } from '../../../shared/hash.js';
+import { Recent } from '../../../shared/recent.js';
 import { canonical } from './canonical.js';
 
 /**
@@ -27,14 +28,9 @@ function numbers(values: readonly number[] | null): string {
   return values.length === 0 ? '[]' : `[${values.join(';')};]`;
 }
 
-const known = new Map<string, string>();
+const known = new Recent<string>();
 
 /** Points of one series share their attributes; their text is walked once. */
 function canonicalAttributes(attributes: string): string {
-  const found = known.get(attributes);
-  if (found !== undefined) return found;
-  const walked = canonical(JSON.parse(attributes)).text;
-  if (known.size >= 16_384) known.clear();
-  known.set(attributes, walked);
-  return walked;
+  return known.of(attributes, (text) => canonical(JSON.parse(text)).text);
 }

@@ -340,7 +340,12 @@ function pointsFromWire(wire: Wire, shape: Shape, name: string, records: Records
       const position = records.next();
       wireApart(wire, records, 'point', position, () => {
         const point = new Point();
-        shape.fromWire(wire, point);
+        try {
+          shape.fromWire(wire, point);
+        } catch (error) {
+          point.fields.readAnew(wire);
+          throw error;
+        }
         point.attributes = point.fields.read(wire);
         group.add(name, kind, point, position);
       });

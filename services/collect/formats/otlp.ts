@@ -1,7 +1,7 @@
 import type { Decoded, Fault, FaultReason, Flag } from '../../../shared/evidence.js';
 import type { Context, FileDecoder } from '../source.js';
 import { canonical } from './canonical.js';
-import { JsonError, latin1, readJson, utf8, withoutMark } from './json.js';
+import { JsonError, latin1, outsideStrings, readJson, utf8, withoutMark } from './json.js';
 import { Wire, WireError } from './protobuf.js';
 
 /**
@@ -989,18 +989,7 @@ function jsonValue(bytes: Uint8Array): unknown {
  * …456800. As strings, the other form that OTLP allows, they stay exact. `text` is known to be JSON.
  */
 function quoteLongIntegers(text: string): string {
-  let out = '';
-  let at = 0;
-  for (;;) {
-    const open = text.indexOf('"', at);
-    const outside = open < 0 ? text.slice(at) : text.slice(at, open);
-    out += outside.replace(LONG_INTEGERS, '"$&"');
-    if (open < 0) return out;
-    let close = open + 1;
-    while (text[close] !== '"') close += text[close] === '\\' ? 2 : 1;
-    out += text.slice(open, close + 1);
-    at = close + 1;
-  }
+  return outsideStrings(text, (part) => part.replace(LONG_INTEGERS, '"$&"'));
 }
 
 /** Perhaps inside of a string: then the text is read twice for nothing. */

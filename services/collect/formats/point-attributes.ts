@@ -1,4 +1,5 @@
 import type { Flag } from '../../../shared/evidence.js';
+import { Recent } from '../../../shared/recent.js';
 import { AttributeList, type Attributes, type AttributeValue, attributeFromWire } from './otlp.js';
 import type { Wire } from './protobuf.js';
 
@@ -27,10 +28,10 @@ function sorted(value: AttributeValue): AttributeValue {
 export class AttributeFields {
   readonly #stretches: [from: number, to: number][] = [];
 
-  /** Passes over the field whose tag was just read. */
+  /** Passes over the field whose tag was just read. Throws where it is no embedded message. */
   pass(wire: Wire): void {
     const from = wire.tagOffset;
-    wire.skip();
+    wire.leave(wire.enter());
     const last = this.#stretches.at(-1);
     if (last?.[1] === from) last[1] = wire.offset;
     else this.#stretches.push([from, wire.offset]);
@@ -39,8 +40,11 @@ export class AttributeFields {
   /** Points of one series have the same bytes here, scrape for scrape: they are read the first time. Throws as `attributeFromWire` does. */
   read(wire: Wire): PointAttributes {
     const key = this.#stretches.map(([from, to]) => wire.latin1(from, to)).join('');
-    const known = recent.get(key);
-    if (known) return known;
+    return recent.of(key, () => this.readAnew(wire));
+  }
+
+  /** Where those that were passed over are wrong, it is this that is wrong with the point: they stand before what comes next. */
+  readAnew(wire: Wire): PointAttributes {
     const end = wire.offset;
     const list = new AttributeList();
     for (const [from, to] of this.#stretches) {
@@ -51,16 +55,9 @@ export class AttributeFields {
       }
     }
     wire.rewind(end);
-    const fresh = pointAttributes(list);
-    if (key.length <= LONGEST) {
-      if (recent.size >= MOST) recent.clear();
-      recent.set(key, fresh);
-    }
-    return fresh;
+    return pointAttributes(list);
   }
 }
 
-/** By their bytes on the wire: 16 MiB of them at most. */
-const recent = new Map<string, PointAttributes>([['', NO_ATTRIBUTES]]);
-const LONGEST = 1_024;
-const MOST = 16_384;
+/** By their bytes on the wire. */
+const recent = new Recent<PointAttributes>();

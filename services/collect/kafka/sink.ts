@@ -150,8 +150,10 @@ export class Sink {
 
   #release(stretch: DecodedStretch): void {
     this.#rows -= stretch.weight;
-    stretch.batch.lines.clear();
-    this.#spareLines.push(stretch.batch.lines);
+    const { lines } = stretch.batch;
+    if (lines.size === 0) return; // no memory to be used again
+    lines.clear();
+    this.#spareLines.push(lines);
   }
 
   #take(): DecodedStretch[] {

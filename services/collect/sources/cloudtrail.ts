@@ -1,6 +1,5 @@
 import type { CloudTrailRow, Decoded, FaultReason, Flag } from '../../../shared/evidence.js';
 import { sha256 } from '../../../shared/hash.js';
-import { canonical } from '../formats/canonical.js';
 import { AWS_BEGAN_MICROS, futureMicros, utcMillis } from '../formats/event-time.js';
 import {
   type Cut,
@@ -190,6 +189,8 @@ interface TextReader {
 
 const LAYOUT = /^[ \t\r\n]*\{[ \t\r\n]*"Records"[ \t\r\n]*:[ \t\r\n]*\[/;
 
+const isLayout = (text: string, at: number): boolean => LAYOUT.test(text.slice(at, at + BOUNDS.sniffed));
+
 /** Streams documents of the S3 layout; whatever else comes is held until the end and read as messages. */
 function textReader(run: Run, where: Where, encoding: Encoding, mayHold: number): TextReader {
   let layout: ListSplitter | undefined;
@@ -202,23 +203,25 @@ function textReader(run: Run, where: Where, encoding: Encoding, mayHold: number)
   return {
     push(piece) {
       let text = piece;
-      while (text !== '') {
+      let at = 0;
+      while (at < text.length) {
         if (layout) {
-          const end = layout.push(text);
-          if (end < 0) return;
+          at = layout.push(text, at);
+          if (at < 0) return;
           layout = undefined;
-          text = text.slice(end);
         } else if (held) {
-          hold(text);
+          hold(text.slice(at));
           return;
+        } else if (started && head === '' && isLayout(text, at)) {
+          layout = recordsOf(run, where, encoding);
         } else {
-          head += text;
+          head += text.slice(at);
           if (!started && head.length < 3) return;
           if (!started) head = encoding.start(head);
           started = true;
-          const sniffed = head.slice(0, BOUNDS.sniffed);
           text = '';
-          if (LAYOUT.test(sniffed)) {
+          at = 0;
+          if (isLayout(head, 0)) {
             layout = recordsOf(run, where, encoding);
             layoutSeen = true;
             text = head;
@@ -312,7 +315,7 @@ function recordsOf(run: Run, where: Where, encoding: Encoding): ListSplitter {
   return listSplitter(
     'Records',
     (cut) => {
-      const read = cut.kind === 'value' ? plainIn(cut.text) : undefined; // where two pieces met in it
+      const read = cut.kind === 'value' && cut.isJoined ? plainIn(cut.text) : undefined;
       if (read) readListed(run, read, where);
       else readCut(run, cut, where, encoding, readListed);
     },
@@ -333,7 +336,7 @@ function takingPlain(run: Run, where: Where): Take {
 /** Reads a message that is one plain record and nothing else. */
 function isPlainRecord(run: Run, text: string, where: Where): boolean {
   const read = plainIn(text);
-  if (!read || !isRecord(read.value)) return false;
+  if (!read || !isLoneRecord(read.value)) return false;
   readValue(run, read, where);
   return true;
 }
@@ -344,10 +347,11 @@ function plainIn(text: string): Read | undefined {
   return read?.end === text.length ? read : undefined;
 }
 
-/** All that is asked of a record: by readListed, addRecord and what they call. */
+/** All that is asked of a record: by isLoneRecord, readListed, addRecord and what they call. */
 const OBJECT_NAMED = { bucketName: true, key: true, versionId: true } as const;
 const plain = new PlainReader({
   Event: true,
+  Records: true,
   accountId: true,
   awsRegion: true,
   errorCode: true,
@@ -393,7 +397,7 @@ function readValue(run: Run, read: Read, where: Where): void {
   const pointer = pointerIn(read.value);
   const envelope = ENVELOPES.find(({ is }) => is(read.value));
   if (pointer) fault(run, 'pointer', pointer, read.text);
-  else if (isRecord(read.value)) addRecord(run, read, where);
+  else if (isLoneRecord(read.value)) addRecord(run, read, where);
   else if (envelope) envelope.open(run, read, inner(where));
   else fault(run, 'unknown_format', 'this is neither a CloudTrail record nor a known envelope', read.text);
 }
@@ -416,16 +420,10 @@ const eventBridge: Envelope = {
   is: (value) => typed(value['detail-type']).endsWith('via CloudTrail') && isObject(value.detail),
   open: (run, { value, text }, where) => {
     const detail = value.detail as Json;
-    const body = canonical(detail).text;
+    const own = memberText(text, 'detail') ?? '';
+    const { body } = readJson(own);
     const protoKey = protoKeyIn(detail, body);
-    const read = {
-      value: detail,
-      text: memberText(text, 'detail') ?? '',
-      bodyHash: sha256(body),
-      isPlain: false,
-      protoKey,
-    };
-    readListed(run, read, where);
+    readListed(run, { value: detail, text: own, bodyHash: sha256(body), isPlain: false, protoKey }, where);
   },
 };
 
@@ -513,6 +511,9 @@ function fault(run: Run, reason: FaultReason, detail: string, raw: string | Uint
 /* ---- the record ---- */
 
 /** One of the two kinds without a name; else a name, a source and a member that a mere description would not have. */
+/** What holds a list of records is that list, whatever stands beside it and in which order: none of them may be lost behind what looks like one. */
+const isLoneRecord = (value: Json): boolean => isRecord(value) && !Array.isArray(value.Records);
+
 function isRecord(value: Json): boolean {
   if (isInsights(value) || isAggregated(value)) return true;
   return (
