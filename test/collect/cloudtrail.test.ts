@@ -175,13 +175,19 @@ test('documents that stand one after the other are read alike, whole or in piece
     '{"Records":[]}',
     `{"x":1,"Records":[${text}]}`,
   ];
+  const places = fc.array(fc.oneof(fc.nat(8), fc.nat()), { maxLength: 8 });
   fc.assert(
-    fc.property(fc.array(fc.constantFrom(...documents), { maxLength: 6 }), fc.array(fc.nat()), (some, places) => {
-      const bytes = Buffer.from(some.join(''));
-      const whole = decodeFile(bytes);
-      t.deepEqual(decodeFile(bytes, places), whole);
-      t.is(whole.rows.length, some.filter((one) => one.includes('eventID')).length);
-    }),
+    fc.property(
+      fc.constantFrom('', '\ufeff'),
+      fc.array(fc.constantFrom(...documents), { maxLength: 6 }),
+      places,
+      (mark, some, places) => {
+        const bytes = Buffer.from(`${mark}${some.join('')}`);
+        const whole = decodeFile(bytes);
+        t.deepEqual(decodeFile(bytes, places), whole);
+        t.is(whole.rows.length, some.filter((one) => one.includes('eventID')).length);
+      },
+    ),
   );
 });
 

@@ -214,6 +214,7 @@ function textReader(run: Run, where: Where, encoding: Encoding, mayHold: number)
           return;
         } else if (started && head === '' && isLayout(text, at)) {
           layout = recordsOf(run, where, encoding);
+          layoutSeen = true;
         } else {
           head += text.slice(at);
           if (!started && head.length < 3) return;
