@@ -93,7 +93,7 @@ test('the evidence alone decides: not its order, its batches, or how often it wa
       assert.deepEqual(said(backwards), said(inOrder));
       assert.deepEqual(said(inPieces), said(inOrder));
     }),
-    6,
+    4,
   );
 });
 
@@ -113,7 +113,7 @@ test('asked after every commit, a store says in the end what it says when asked 
         assert.deepEqual(await correlatedInSteps(t, split(arriving, parts), late), once);
       },
     ),
-    6,
+    4,
   );
 });
 
@@ -160,7 +160,7 @@ test('every finding and every chain has an id of its own, whatever became of scr
         assert.ok(!Object.values(finding.measured).some(Number.isNaN), finding.summary);
       }
     }),
-    6,
+    4,
   );
 });
 
@@ -181,7 +181,7 @@ test('a retry storm leads from the failed downloads to the puts that its loops w
       assert.equal(kinds.includes('etcd.quota_exhausted'), story.reachesQuota);
       assert.equal(chain!.impactKind === 'http.error_burst', story.reachesQuota);
     }),
-    6,
+    4,
   );
 });
 
@@ -200,7 +200,7 @@ test('a slow disk and a lost leader each lead to the requests that they fail', a
         );
       },
     ),
-    5,
+    4,
   );
 });
 
@@ -211,7 +211,7 @@ test('a quiet night has no finding and no chain', async (t) => {
       const { findings, links, chains } = await correlated(t, [rowsOf(evidenceOf(story))]);
       assert.deepEqual({ findings, links, chains }, { findings: [], links: [], chains: [] });
     }),
-    5,
+    4,
   );
 });
 
