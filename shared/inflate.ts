@@ -69,7 +69,8 @@ export function gunzipBounded(bytes: Uint8Array): Uint8Array {
 /**
  * A file, or anything that streams its bytes. Gzip is known by its first two bytes, not by a name; plain bytes pass
  * through. Throws GzipError after what was inflated before has been yielded, but for damage inside deflated data: there
- * zlib keeps its last buffer, up to 96 KiB, to itself.
+ * zlib keeps its last buffer, up to 96 KiB, to itself. Of a member with a wrong checksum nothing is yielded in an input of
+ * less than SMALL where it inflates to no more than SMALL_OUTPUT; the error says where something was (`isDoubtful`).
  */
 export function inflateFile(input: string | Readable): Inflated {
   const state = { members: 0 };

@@ -187,7 +187,7 @@ type Common = Pick<
   'service' | 'kind' | 'error' | 'operation' | 'target' | 'targetKey' | 'rpcStatus' | 'httpStatus' | 'resendCount'
 >;
 
-/** Of spans that have all of it in common the same object. */
+/** What many spans have in common, taken apart. */
 function commonOf(text: string): Common {
   const [service, scope, kind, error, operation, target, targetKey, rpcStatus, httpStatus, resendCount] = JSON.parse(
     text,
@@ -223,7 +223,7 @@ async function* pieces({ connection, cursor }: Spans, which: readonly string[]):
     connection,
     `SELECT ${COLUMNS}, commit_seq > ${cursor} FROM (${spans}) ORDER BY trace_id, start_unix_nano, span_id, body_hash`,
   );
-  const common = new Recent<Common>();
+  const common = new Recent<Common>(); // of spans that have all of it in common the same object
   let piece: StoredSpan[] = [];
   let latest = 0;
   for await (const chunk of chunks) {

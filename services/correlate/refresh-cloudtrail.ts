@@ -34,7 +34,6 @@ export async function refreshCloudTrail(connection: DuckDBConnection, cursor: bi
 /** Who called, as one text: reading a text from DuckDB costs more than cutting it. The user agent, which a caller chooses, is what is left at its end. */
 const WHO = `concat_ws(chr(31), ${[PRINCIPAL, 'principal_arn', 'source_ip', 'account_id', 'user_agent'].map((column) => `coalesce(${column}, '')`).join()})`;
 
-/** Of one caller the same object: in a part it is written once, however many acts are theirs. */
 function whoIs(text: string): Who {
   const [principal, caller, source, account, ...userAgent] = text.split('\u001f');
   return {
@@ -65,7 +64,7 @@ async function readActs(connection: DuckDBConnection, isNew: string, parts: Targ
        CASE WHEN version_id IS NOT NULL AND event_name = 'DeleteObject' THEN ${answeredMarker(text)} ELSE false END, ${request}
      FROM _store.cloudtrail_events WHERE ${isNew} AND ${IS_ACT}`,
   );
-  const callers = new Recent<Who>();
+  const callers = new Recent<Who>(); // of one caller the same object: in a part it is written once, however many acts are theirs
   for await (const chunk of chunks) {
     const c = chunk.getColumns();
     for (let row = 0; row < chunk.rowCount; row++) {

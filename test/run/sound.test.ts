@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { openSound } from '../../services/run/sound.js';
 import { CauselineError } from '../../shared/errors.js';
+import { HeadFile } from '../../shared/store/head.js';
 import { rows, temporaryFolder } from '../helpers/store.js';
 
 const nobody = async () => [];
@@ -31,6 +32,15 @@ test('a damaged file is set aside, and that is in the store that takes its place
   );
   store.close();
   t.true(existsSync(`${db}.damaged-1`));
+});
+
+test('a file beside the store that cannot be written is said by its name', async (t) => {
+  const db = join(temporaryFolder(t), 'store.duckdb');
+  mkdirSync(`${db}.head`);
+  await t.throwsAsync(HeadFile.open(db), {
+    code: 'unreadable_input',
+    message: /store\.duckdb\.head cannot be written: EISDIR/,
+  });
 });
 
 test('a witness that fails before the file is open fails the opening, and nothing else', async (t) => {

@@ -20,7 +20,7 @@ import { canonical, LongNumber } from './canonical.js';
  */
 export const JSON_BOUNDS = { depth: 64, record: 16 * 1024 * 1024, kept: 64 * 1024 } as const;
 
-/** One value: what JSON.parse makes of it, and its canonical text (formats/canonical.ts). */
+/** One value: what JSON.parse makes of it, and its canonical text (formats/canonical.ts), which is finished when it is asked for. */
 interface Reading {
   readonly value: unknown;
   readonly body: string;
@@ -59,7 +59,12 @@ export function readJson(text: string, seen: Shape = shapeOf(text)): Reading {
   if (keys !== seen.keys) throw new JsonError('duplicate_key', 'a key stands twice in one object');
   if (!finite) throw new JsonError('bad_json', 'a number is beyond the range of a double');
   if (!isWellFormed(body)) throw new JsonError('bad_utf8', 'a string holds half of a surrogate pair');
-  return { value, body: PERHAPS_LONG.test(text) ? canonical(withLongNumbers(text)).text : body };
+  return {
+    value,
+    get body() {
+      return PERHAPS_LONG.test(text) ? canonical(withLongNumbers(text)).text : body;
+    },
+  };
 }
 
 /** A number of many digits, or with an exponent; perhaps inside of a string, where it is looked at for nothing. */
